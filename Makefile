@@ -1,0 +1,89 @@
+# bakrypt-login. `make help` lists the targets; README.md says the rest.
+
+VERSION   ?= 0.1.0
+BUILD     ?= build
+CFLAGS    ?= -O2 -g
+PYTHON    := /usr/bin/python3
+PKGCONFIG ?= pkg-config
+
+# What each target needs from Debian 12.
+BUILD_PACKAGES := gcc libc6-dev make pkg-config libfcgi-dev libcurl4-openssl-dev libcjson-dev
+RUN_PACKAGES   := $(BUILD_PACKAGES) python3 openssl nginx gunicorn python3-django-oauth-toolkit
+TEST_PACKAGES  := $(RUN_PACKAGES) python3-pytest libcmocka-dev curl
+LINT_PACKAGES  := $(BUILD_PACKAGES) libcmocka-dev clang-format clang-tidy cppcheck
+
+LIBRARIES := fcgi libcurl libcjson
+WARNINGS  := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wstrict-prototypes \
+             -Wmissing-prototypes -Wvla -Wformat=2 -Wundef -Wwrite-strings
+HARDENING := -fPIE -fstack-protector-strong -fstack-clash-protection -fcf-protection
+FORTIFY   := -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2
+SANITIZE  := -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
+
+PROGRAM := $(BUILD)/bakrypt-login
+SOURCES := $(sort $(wildcard src/*.c))
+OBJECTS := $(SOURCES:src/%.c=$(BUILD)/%.o)
+UNITS   := $(patsubst tests/unit/%.c,$(BUILD)/tests/%,$(sort $(wildcard tests/unit/test_*.c)))
+ROOMS   := $(filter-out $(BUILD)/main.o,$(OBJECTS))
+
+ALL_CFLAGS := -std=c11 -D_GNU_SOURCE -DVERSION='"$(VERSION)"' $(WARNINGS) $(HARDENING) $(FORTIFY) \
+              $(CPPFLAGS) $(CFLAGS) $(shell $(PKGCONFIG) --cflags $(LIBRARIES) 2>/dev/null)
+ALL_LDFLAGS := -pie -Wl,-z,relro,-z,now -Wl,--as-needed $(CFLAGS) $(LDFLAGS)
+LDLIBS      := $(shell $(PKGCONFIG) --libs $(LIBRARIES) 2>/dev/null)
+
+ifneq ($(V),1)
+quiet = @printf '  %-6s %s\n' '$(1)' '$@';
+endif
+
+all: $(PROGRAM)                 ## build build/bakrypt-login (needs a C compiler and the three libraries)
+
+run:                            ## install what is missing, build, start a sandbox on http://localhost:3000 (PORT=)
+	@tests/packages.sh $(RUN_PACKAGES)
+	@$(MAKE) --no-print-directory all
+	@exec $(PYTHON) -B tests/run.py --binary $(PROGRAM)
+
+test:                           ## install what is missing, build, run every test
+	@tests/packages.sh $(TEST_PACKAGES)
+	@$(MAKE) --no-print-directory all units
+	@BAKRYPT_LOGIN_BUILD=$(BUILD) $(PYTHON) -B -m pytest -p no:cacheprovider tests $(T)
+
+sanitize:                       ## the tests under AddressSanitizer and UndefinedBehaviorSanitizer
+	@BAKRYPT_LOGIN_SANITIZED=1 $(MAKE) --no-print-directory test BUILD=$(BUILD)/sanitize \
+	    CFLAGS='-O1 -g $(SANITIZE)' FORTIFY=
+
+lint:                           ## clang-format, clang-tidy and cppcheck: no findings
+	@tests/packages.sh $(LINT_PACKAGES)
+	clang-format --dry-run --Werror src/*.[ch] tests/unit/*.c
+	clang-tidy --quiet --warnings-as-errors='*' src/*.c tests/unit/*.c -- $(ALL_CFLAGS) -Isrc
+	cppcheck --quiet --error-exitcode=1 --std=c11 --enable=warning,style,performance,portability \
+	    --inline-suppr --suppress=missingIncludeSystem -D_GNU_SOURCE -DVERSION='""' -Isrc src
+
+units: $(UNITS)
+
+clean:                          ## remove the build folder
+	rm -rf $(BUILD)
+
+help:                           ## this list
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
+
+$(PROGRAM): $(OBJECTS)
+	$(call quiet,LINK)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LDLIBS)
+
+$(BUILD)/%.o: src/%.c Makefile | $(BUILD)/libraries
+	$(call quiet,CC)$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
+
+$(BUILD)/tests/%: tests/unit/%.c $(ROOMS) Makefile
+	@mkdir -p $(@D)
+	$(call quiet,TEST)$(CC) $(ALL_CFLAGS) -Isrc -MMD -MP -MF $@.d $(ALL_LDFLAGS) -o $@ $< $(ROOMS) \
+	    $(LDLIBS) -lcmocka
+
+# A sentence instead of a hundred lines about missing headers.
+$(BUILD)/libraries:
+	@mkdir -p $(@D)
+	@$(PKGCONFIG) --exists $(LIBRARIES) || { \
+	    echo 'Missing libraries. On Debian: apt-get install $(BUILD_PACKAGES)' >&2; exit 1; }
+	@touch $@
+
+-include $(OBJECTS:.o=.d) $(UNITS:=.d)
+
+.PHONY: all run test sanitize lint units clean help
+.DELETE_ON_ERROR:

@@ -1,0 +1,108 @@
+/*
+ * Every limit of the program that is not a setting, with its unit and its reason.
+ *
+ * Cellar: any room may include it.
+ */
+#ifndef CEILINGS_H
+#define CEILINGS_H
+
+/* A request body. Two 4096-byte fields, every byte percent-encoded, are 24 KiB; real ones are under
+ * 200 bytes. nginx answers 413 above the same figure by itself. */
+#define BODY_MAX_BYTES (16 * 1024)
+
+/* A user name or a password, decoded. */
+#define FIELD_MAX_BYTES 4096
+
+/* An answer of the token server; a real one is about 200 bytes. */
+#define ANSWER_MAX_BYTES (64 * 1024)
+
+/* The header lines of one answer, all together: libcurl 7.88 has no ceiling for their sum. */
+#define ANSWER_HEAD_MAX_BYTES (64 * 1024)
+
+/* A grant: both fields and the client's own, every byte percent-encoded. */
+#define GRANT_MAX_BYTES (64 * 1024)
+
+/* How deep the JSON of a body or an answer may nest; a login needs 1. */
+#define JSON_DEPTH_MAX 32
+
+/* The parameters of one FastCGI request, names and values. nginx lets a client send 32 KiB of
+ * header lines and adds about 1 KiB of its own. */
+#define PARAMS_MAX_BYTES (64 * 1024)
+#define PARAMS_MAX_COUNT 512
+
+/* What one FastCGI request may take in the kernel before it is complete: parameters, body, record
+ * headers and padding. Must stay below SOCKET_BUFFER_BYTES, or a request could never be complete.
+ */
+#define REQUEST_MAX_BYTES (112 * 1024)
+
+/* Asked of the kernel for both directions of a FastCGI connection, so that a reply of up to
+ * ANSWER_MAX_BYTES fits and no write waits. The default of net.core.wmem_max and rmem_max; the
+ * kernel doubles it for its own book-keeping. */
+#define SOCKET_BUFFER_BYTES 212992
+
+/* The last defence, should a write to the web server wait all the same. */
+#define WRITE_WAIT_MS 500
+
+/* Read from a FastCGI connection at once. */
+#define INPUT_BYTES (32 * 1024)
+
+/* Bytes of earlier replies that a peer may leave unread before it is hung up on. */
+#define UNREAD_REPLY_MAX_BYTES (16 * 1024)
+
+/* From the first byte of a request, or from the accept, until the request is complete. */
+#define REQUEST_ARRIVAL_MS 10000
+
+/* While stopping: for a connection on which nothing has come yet. */
+#define STOP_GRACE_MS 500
+
+/* After a failed accept for want of descriptors, unless a connection closes before. */
+#define ACCEPT_PAUSE_MS 100
+
+/* After a reply to a request that was not read whole: how long, and how much more, to read and
+ * discard, so that the peer sees the reply and not a reset. */
+#define LINGER_MS 2000
+#define LINGER_MAX_BYTES (4 * 1024 * 1024)
+
+/* The kernel's queue of connections not yet accepted. A full one makes nginx answer 502. */
+#define LISTEN_BACKLOG 4096
+
+/* Connections accepted before the loop turns to other work. */
+#define ACCEPT_BATCH 64
+
+/* Connections from the web server at one time, where RLIMIT_NOFILE would allow more. */
+#define CONNECTIONS_MAX 65536
+
+/* Descriptors kept free for what is neither side's connection: log, epoll, signals, the resolver.
+ */
+#define SPARE_FDS 64
+
+/* Streams on one HTTP/2 connection to the token server: libcurl's default, and what servers grant.
+ */
+#define STREAMS_PER_CONNECTION 100
+
+/* A connection to the token server idle for this long is not used again: servers close theirs
+ * after 60 s or more, and a login sent into a closing connection fails. After the same time
+ * without any login, everything libcurl holds is released, and with it what it remembers. */
+#define UPSTREAM_IDLE_MS 20000
+
+/* Retry-After, in seconds, of what the token server asks for. */
+#define RETRY_AFTER_MIN_S 1
+#define RETRY_AFTER_MAX_S 300
+
+/* A settings file, a secret file, and a line of the former. */
+#define SETTINGS_FILE_MAX_BYTES (64 * 1024)
+#define SECRET_MAX_BYTES 4096
+
+/* A log line; pipes take a write of up to 4096 bytes whole. */
+#define LOG_LINE_MAX_BYTES 4096
+
+/* Loops of one program. */
+#define WORKERS_MAX 256
+
+/* A worker that lived for less than this is started again only after as long a pause. */
+#define WORKER_RESTART_MS 1000
+
+/* A request id taken over from the web server. */
+#define REQUEST_ID_MAX_BYTES 64
+
+#endif

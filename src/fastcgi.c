@@ -1,0 +1,568 @@
+#include "fastcgi.h"
+
+#include <errno.h>
+#include <linux/sockios.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/ioctl.h>
+#include <sys/queue.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "gate.h"
+#include "log.h"
+#include "responder.h"
+
+#define CONTAINER(pointer, type, member) \
+	((type *)(void *)((char *)(pointer)-offsetof(type, member)))
+
+#define HEAD_MAX_BYTES 1024
+
+enum connection_state {
+	WAITING,   /* nothing of a next request is there */
+	RECEIVING, /* part of one is */
+	SERVING,   /* lent to the gateway */
+	LINGERING, /* replied early: what still comes is discarded */
+	DOOMED,    /* to be closed by whoever is at work on it */
+};
+
+struct connection {
+	TAILQ_ENTRY(connection) entry; /* in door->idle while WAITING, else in door->busy */
+	struct fastcgi *door;
+	struct loop_io io;
+	struct loop_timer timer;
+	enum connection_state state;
+	struct secret received; /* of requests not yet served */
+	size_t need_bytes;      /* before so much is received, no look at it tells more */
+	bool is_pumping;        /* pump() is at work on it, further up the stack */
+	bool is_kept;           /* the web server wants it left open after this reply */
+	bool is_cut_short;      /* the present request was not read whole */
+	size_t lingered_bytes;
+	struct responder *responder; /* while SERVING */
+	struct http_exchange exchange;
+};
+
+TAILQ_HEAD(connections, connection);
+
+struct fastcgi {
+	struct loop *loop;
+	struct gateway *gateway;
+	struct listener *listener;
+	struct loop_io listener_io;
+	struct loop_timer pause_timer;
+	bool is_listening;
+	bool is_stopping;
+	uint64_t warned_us;      /* when the last accept_paused was logged */
+	struct connections idle; /* the longest idle first */
+	struct connections busy;
+	size_t connection_count;
+	size_t connections_max;
+	struct responder_feed feed;
+	struct buf head;
+	void (*on_drained)(void *context);
+	void *context;
+	unsigned char input[INPUT_BYTES];
+};
+
+static void pump(struct connection *connection, unsigned char *bytes, size_t len);
+static void listen_again(struct fastcgi *door);
+
+static void log_reject(const char *complaint)
+{
+	log_event(LOG_WARN, "fcgi_reject", complaint);
+}
+
+/* ---- a connection's life ---- */
+
+static void enter(struct connection *connection, enum connection_state state)
+{
+	struct fastcgi *door = connection->door;
+	bool was_idle = connection->state == WAITING;
+
+	TAILQ_REMOVE(was_idle ? &door->idle : &door->busy, connection, entry);
+	connection->state = state;
+	if (state == WAITING)
+		TAILQ_INSERT_TAIL(&door->idle, connection, entry);
+	else
+		TAILQ_INSERT_TAIL(&door->busy, connection, entry);
+}
+
+static void set_timer(struct connection *connection, uint64_t delay_ms)
+{
+	loop_timer_set(connection->door->loop, &connection->timer, delay_ms);
+}
+
+static void hang_up(struct connection *connection)
+{
+	loop_timer_cancel(connection->door->loop, &connection->timer);
+	if (connection->io.fd < 0)
+		return;
+	loop_remove(connection->door->loop, &connection->io);
+	close(connection->io.fd);
+	connection->io.fd = -1;
+}
+
+static void connection_free(struct connection *connection)
+{
+	struct fastcgi *door = connection->door;
+
+	hang_up(connection);
+	enter(connection, DOOMED);
+	TAILQ_REMOVE(&door->busy, connection, entry);
+	responder_close(connection->responder);
+	http_clear(&connection->exchange);
+	secret_clear(&connection->received);
+	free(connection);
+	door->connection_count--;
+	if (door->is_stopping && door->connection_count == 0)
+		door->on_drained(door->context);
+	else
+		listen_again(door);
+}
+
+/* Says no more, and reads on until the peer has seen the reply: a close with unread bytes would be
+ * a reset, and a reset can overtake the reply. */
+static void linger(struct connection *connection)
+{
+	enter(connection, LINGERING);
+	secret_clear(&connection->received);
+	shutdown(connection->io.fd, SHUT_WR);
+	set_timer(connection, LINGER_MS);
+}
+
+/* ---- the way out ---- */
+
+/* libfcgi's writes wait, so there must be room. A peer that reads its replies leaves none of them
+ * outstanding. */
+static bool write_reply(struct connection *connection)
+{
+	int unread = 0;
+
+	if (ioctl(connection->io.fd, SIOCOUTQ, &unread) == 0 && unread > UNREAD_REPLY_MAX_BYTES) {
+		log_reject("a peer that does not read its replies");
+		return false;
+	}
+	return responder_write(connection->responder, &connection->exchange,
+			       &connection->door->head);
+}
+
+/* The gateway gives an exchange back. */
+static void on_finish(struct http_exchange *x)
+{
+	struct connection *connection = CONTAINER(x, struct connection, exchange);
+	bool is_written = !x->is_abandoned && write_reply(connection);
+
+	responder_close(connection->responder);
+	connection->responder = NULL;
+	http_clear(x);
+	if (is_written && connection->is_cut_short)
+		linger(connection);
+	else if (is_written && connection->is_kept && !connection->door->is_stopping)
+		enter(connection, WAITING);
+	else
+		enter(connection, DOOMED);
+	if (connection->is_pumping)
+		return;
+	if (connection->state == DOOMED)
+		connection_free(connection);
+	else if (connection->state == WAITING && secret_len(&connection->received) > 0)
+		pump(connection, NULL, 0);
+}
+
+/* ---- the way in ---- */
+
+/* Passes one request on to the gateway. bytes begin with it, and are all of it if the body is
+ * HTTP_BODY_WHOLE; otherwise libfcgi gets to see its parameters alone. */
+static void serve(struct connection *connection, unsigned char *bytes, const struct gate *gate,
+		  enum http_body_state body_state)
+{
+	struct fastcgi *door = connection->door;
+	struct http_exchange *x = &connection->exchange;
+	bool is_whole = body_state == HTTP_BODY_WHOLE;
+
+	loop_timer_cancel(door->loop, &connection->timer);
+	enter(connection, SERVING);
+	http_init(x, on_finish);
+	x->arrived_us = loop_clock_us();
+	x->request.body_state = body_state;
+	connection->responder =
+		responder_open(&door->feed, bytes, is_whole ? gate->stdin_end : gate->params_end,
+			       is_whole, connection->io.fd, &x->request);
+	if (!connection->responder) {
+		log_reject("no memory, or a request that libfcgi does not take");
+		enter(connection, DOOMED);
+		return;
+	}
+	connection->is_kept = responder_is_kept(connection->responder);
+	connection->is_cut_short = !is_whole;
+	gateway_serve(door->gateway, x);
+}
+
+/* The peer is done, or late, and the request is not whole: a reply if its parameters are there. */
+static void give_up(struct connection *connection, const char *complaint)
+{
+	struct gate gate;
+	unsigned char *bytes = (unsigned char *)secret_end(&connection->received) -
+			       secret_len(&connection->received);
+
+	if (gate_look(&gate, bytes, secret_len(&connection->received)) == GATE_MORE &&
+	    gate.params_end > 0) {
+		connection->is_pumping = true;
+		serve(connection, bytes, &gate, HTTP_BODY_CUT);
+		connection->is_pumping = false;
+	} else {
+		log_reject(complaint);
+		enter(connection, DOOMED);
+	}
+	if (connection->state == DOOMED)
+		connection_free(connection);
+}
+
+/* Serves the first request in bytes, if there is a whole one. Returns the bytes it took. */
+static size_t pump_one(struct connection *connection, unsigned char *bytes, size_t len)
+{
+	struct gate gate;
+
+	switch (gate_look(&gate, bytes, len)) {
+	case GATE_MORE:
+		if (connection->state == WAITING)
+			enter(connection, RECEIVING);
+		connection->need_bytes = gate.need_bytes;
+		return 0;
+	case GATE_READY:
+		serve(connection, bytes, &gate, HTTP_BODY_WHOLE);
+		return gate.request_bytes;
+	case GATE_TOO_LARGE:
+		serve(connection, bytes, &gate, HTTP_BODY_TOO_LARGE);
+		return len;
+	case GATE_ABORTED:
+		enter(connection, DOOMED);
+		return len;
+	case GATE_BAD:
+		log_reject(gate.complaint);
+		enter(connection, DOOMED);
+		return len;
+	}
+	return len;
+}
+
+/* Keeps what was not served. bytes may be part of connection->received. */
+static bool keep_rest(struct connection *connection, const unsigned char *bytes, size_t len)
+{
+	struct secret rest;
+	bool is_kept;
+
+	secret_init(&rest, REQUEST_MAX_BYTES + INPUT_BYTES);
+	is_kept = len == 0 || secret_set(&rest, bytes, len);
+	secret_move(&connection->received, &rest);
+	return is_kept;
+}
+
+/* Serves whole requests one after the other, while each is answered at once, and keeps the rest.
+ * bytes: what was received; NULL: it is all in connection->received. May free the connection. */
+static void pump(struct connection *connection, unsigned char *bytes, size_t len)
+{
+	size_t at = 0;
+	size_t taken;
+
+	if (!bytes) {
+		len = secret_len(&connection->received);
+		bytes = (unsigned char *)secret_end(&connection->received) - len;
+	}
+	connection->is_pumping = true;
+	connection->need_bytes = 0;
+	do {
+		taken = pump_one(connection, bytes + at, len - at);
+		at += taken;
+	} while (taken > 0 && at < len && connection->state == WAITING);
+	connection->is_pumping = false;
+	if (connection->state == DOOMED || connection->state == LINGERING)
+		at = len;
+	if ((at > 0 || secret_len(&connection->received) == 0) &&
+	    !keep_rest(connection, bytes + at, len - at)) {
+		if (connection->state == SERVING)
+			connection->is_kept = false;
+		else
+			enter(connection, DOOMED);
+	}
+	if (connection->state == DOOMED)
+		connection_free(connection);
+	else if (connection->state == RECEIVING && connection->timer.slot == 0)
+		set_timer(connection, REQUEST_ARRIVAL_MS);
+}
+
+/* ---- events ---- */
+
+/* The web server has left or given up while a request is being served. */
+static void abandon(struct connection *connection)
+{
+	hang_up(connection);
+	secret_clear(&connection->received);
+	gateway_abandon(&connection->exchange);
+}
+
+static void on_input(struct connection *connection, unsigned char *bytes, size_t len)
+{
+	struct secret *received = &connection->received;
+
+	switch (connection->state) {
+	case WAITING:
+		pump(connection, bytes, len);
+		return;
+	case RECEIVING:
+		if (!secret_append(received, bytes, len))
+			connection_free(connection);
+		else if (secret_len(received) >= connection->need_bytes)
+			pump(connection, NULL, 0);
+		return;
+	case SERVING:
+		/* The next request, ahead of its time; or an end to this one. */
+		if (!secret_append(received, bytes, len) ||
+		    gate_is_abort((const unsigned char *)secret_str(received),
+				  secret_len(received)))
+			abandon(connection);
+		return;
+	case LINGERING:
+		connection->lingered_bytes += len;
+		if (connection->lingered_bytes > LINGER_MAX_BYTES)
+			connection_free(connection);
+		return;
+	case DOOMED:
+		return;
+	}
+}
+
+static void on_end(struct connection *connection)
+{
+	if (connection->state == SERVING)
+		abandon(connection);
+	else if (connection->state == RECEIVING)
+		give_up(connection, "a request cut off");
+	else
+		connection_free(connection);
+}
+
+static void on_ready(struct loop_io *io, uint32_t events)
+{
+	struct connection *connection = CONTAINER(io, struct connection, io);
+	unsigned char *input = connection->door->input;
+	ssize_t len = recv(io->fd, input, INPUT_BYTES, MSG_DONTWAIT);
+
+	(void)events;
+	if (len > 0) {
+		on_input(connection, input, (size_t)len);
+		wipe(input, (size_t)len);
+	} else if (len == 0 || (errno != EAGAIN && errno != EINTR)) {
+		on_end(connection);
+	}
+}
+
+static void on_timer(struct loop_timer *timer)
+{
+	struct connection *connection = CONTAINER(timer, struct connection, timer);
+
+	if (connection->state == RECEIVING)
+		give_up(connection, "a request that does not end");
+	else
+		connection_free(connection);
+}
+
+/* ---- accepting ---- */
+
+static void stop_listening(struct fastcgi *door)
+{
+	if (door->is_listening)
+		loop_remove(door->loop, &door->listener_io);
+	door->is_listening = false;
+}
+
+static void listen_again(struct fastcgi *door)
+{
+	if (door->is_listening || door->is_stopping)
+		return;
+	loop_timer_cancel(door->loop, &door->pause_timer);
+	/* EPOLLEXCLUSIVE: of several loops on one socket, wake not all for each connection. */
+	door->is_listening = loop_add(door->loop, &door->listener_io, EPOLLIN | EPOLLEXCLUSIVE);
+	if (!door->is_listening)
+		loop_timer_set(door->loop, &door->pause_timer, ACCEPT_PAUSE_MS);
+}
+
+/* Accepting would only fail again and again; a close, or else a moment, brings it back. */
+static void pause_listening(struct fastcgi *door, const char *reason)
+{
+	uint64_t now_us = loop_clock_us();
+
+	stop_listening(door);
+	loop_timer_set(door->loop, &door->pause_timer, ACCEPT_PAUSE_MS);
+	if (now_us - door->warned_us < 1000000 && door->warned_us > 0)
+		return;
+	door->warned_us = now_us;
+	log_event(LOG_WARN, "accept_paused", reason);
+}
+
+static void on_pause_over(struct loop_timer *timer)
+{
+	listen_again(CONTAINER(timer, struct fastcgi, pause_timer));
+}
+
+static struct connection *connection_new(struct fastcgi *door, int fd)
+{
+	struct connection *connection = calloc(1, sizeof(*connection));
+	const struct timeval wait = {.tv_usec = WRITE_WAIT_MS * 1000};
+
+	if (!connection)
+		return NULL;
+	connection->door = door;
+	connection->io = (struct loop_io){.fd = fd, .on_ready = on_ready};
+	connection->timer.on_fire = on_timer;
+	if (!loop_add(door->loop, &connection->io, EPOLLIN | EPOLLRDHUP)) {
+		free(connection);
+		return NULL;
+	}
+	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &wait, sizeof(wait));
+	secret_init(&connection->received, REQUEST_MAX_BYTES + INPUT_BYTES);
+	http_init(&connection->exchange, on_finish);
+	TAILQ_INSERT_TAIL(&door->idle, connection, entry);
+	door->connection_count++;
+	set_timer(connection, door->is_stopping ? STOP_GRACE_MS : REQUEST_ARRIVAL_MS);
+	return connection;
+}
+
+/* A place for one more, if need be that of the connection that has been idle for longest. */
+static bool make_room(struct fastcgi *door)
+{
+	if (door->connection_count < door->connections_max)
+		return true;
+	if (TAILQ_EMPTY(&door->idle))
+		return false;
+	connection_free(TAILQ_FIRST(&door->idle));
+	return true;
+}
+
+/* False when there is nothing more to accept for now. */
+static bool accept_one(struct fastcgi *door)
+{
+	struct sockaddr_storage peer = {0};
+	socklen_t peer_len = sizeof(peer);
+	struct connection *connection;
+	int fd;
+
+	if (!make_room(door)) {
+		pause_listening(door, "as many connections as the descriptor limit allows");
+		return false;
+	}
+	/* Not SOCK_NONBLOCK: libfcgi's writes know no partial ones. */
+	fd = accept4(door->listener->fd, (struct sockaddr *)&peer, &peer_len, SOCK_CLOEXEC);
+	if (fd < 0) {
+		if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)
+			pause_listening(door, strerror(errno));
+		return errno == EINTR || errno == ECONNABORTED;
+	}
+	if (!listener_allows(door->listener, (const struct sockaddr *)&peer)) {
+		log_reject("a peer that FCGI_WEB_SERVER_ADDRS does not name");
+		close(fd);
+		return true;
+	}
+	connection = connection_new(door, fd);
+	if (!connection)
+		close(fd);
+	else
+		on_ready(&connection->io, EPOLLIN); /* its request is mostly there already */
+	return true;
+}
+
+static void on_connection(struct loop_io *io, uint32_t events)
+{
+	struct fastcgi *door = CONTAINER(io, struct fastcgi, listener_io);
+
+	(void)events;
+	for (int i = 0; i < ACCEPT_BATCH && accept_one(door); i++)
+		;
+}
+
+/* ---- the room's doors ---- */
+
+struct fastcgi *fastcgi_open(struct loop *loop, struct gateway *gateway, struct listener *listener,
+			     size_t connections_max, void (*on_drained)(void *context),
+			     void *context)
+{
+	struct fastcgi *door = calloc(1, sizeof(*door));
+
+	if (!door)
+		return NULL;
+	door->loop = loop;
+	door->gateway = gateway;
+	door->listener = listener;
+	door->listener_io = (struct loop_io){.fd = listener->fd, .on_ready = on_connection};
+	door->pause_timer.on_fire = on_pause_over;
+	door->connections_max = connections_max;
+	door->on_drained = on_drained;
+	door->context = context;
+	TAILQ_INIT(&door->idle);
+	TAILQ_INIT(&door->busy);
+	buf_init(&door->head, HEAD_MAX_BYTES);
+	if (!responder_feed_open(&door->feed)) {
+		fastcgi_close(door);
+		return NULL;
+	}
+	listen_again(door);
+	return door;
+}
+
+/* Connections on which nothing has come: those of the past are closed, the newest get a moment. */
+static void close_idle(struct fastcgi *door)
+{
+	struct connection *connection = TAILQ_FIRST(&door->idle);
+
+	while (connection) {
+		struct connection *next = TAILQ_NEXT(connection, entry);
+		char byte;
+
+		if (connection->timer.slot > 0)
+			set_timer(connection, STOP_GRACE_MS);
+		else if (recv(connection->io.fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) <= 0)
+			connection_free(connection);
+		connection = next;
+	}
+}
+
+void fastcgi_stop(struct fastcgi *door)
+{
+	if (door->is_stopping)
+		return;
+	stop_listening(door);
+	loop_timer_cancel(door->loop, &door->pause_timer);
+	door->is_stopping = true;
+	/* One reference, so that the last connection's end is not told before this is over. */
+	door->connection_count++;
+	while (door->listener->is_ours && accept_one(door))
+		;
+	loop_timer_cancel(door->loop, &door->pause_timer);
+	close_idle(door);
+	if (--door->connection_count == 0)
+		door->on_drained(door->context);
+}
+
+static void close_all(struct connections *connections)
+{
+	struct connection *connection;
+
+	while ((connection = TAILQ_FIRST(connections)))
+		connection_free(connection);
+}
+
+void fastcgi_close(struct fastcgi *door)
+{
+	if (!door)
+		return;
+	stop_listening(door);
+	loop_timer_cancel(door->loop, &door->pause_timer);
+	door->is_stopping = true;
+	door->connection_count++;
+	close_all(&door->idle);
+	close_all(&door->busy);
+	responder_feed_close(&door->feed);
+	buf_clear(&door->head);
+	free(door);
+}

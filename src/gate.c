@@ -1,0 +1,206 @@
+#include "gate.h"
+
+#include <stdint.h>
+
+#include "ceilings.h"
+
+/* FastCGI specification, section 8. */
+enum record_type {
+	FCGI_BEGIN_REQUEST = 1,
+	FCGI_ABORT_REQUEST = 2,
+	FCGI_PARAMS = 4,
+	FCGI_STDIN = 5,
+};
+
+enum {
+	FCGI_VERSION_1 = 1,
+	FCGI_RESPONDER = 1,
+	HEADER_BYTES = 8,
+	BEGIN_BODY_BYTES = 8,
+};
+
+/* What one look has learned so far. */
+struct walk {
+	unsigned id;
+	bool has_begun;
+	bool has_params;
+	bool has_stdin;
+	size_t params_bytes;
+	size_t params_count;
+	size_t body_bytes;
+
+	/* Where in the name-value pairs the parameter stream stands. */
+	uint32_t length[2];       /* of the name and of the value being read */
+	unsigned lengths_read;    /* how many of the two are known */
+	unsigned length_bytes;    /* how many bytes of the present one were read */
+	unsigned length_bytes_of; /* 1 or 4 */
+	size_t skip_bytes;        /* of the name and value themselves, still to come */
+};
+
+struct record {
+	unsigned type;
+	unsigned id;
+	size_t content_bytes;
+	size_t total_bytes; /* header, content and padding */
+	const unsigned char *content;
+};
+
+/* One byte of a length: 1 byte below 128, else 4 with the top bit set, big-endian (section 3.4). */
+static void walk_length_byte(struct walk *walk, unsigned char byte)
+{
+	if (walk->length_bytes == 0) {
+		walk->length_bytes_of = byte & 0x80 ? 4 : 1;
+		walk->length[walk->lengths_read] = byte & 0x7f;
+	} else {
+		walk->length[walk->lengths_read] = walk->length[walk->lengths_read] << 8 | byte;
+	}
+	if (++walk->length_bytes < walk->length_bytes_of)
+		return;
+	walk->length_bytes = 0;
+	if (++walk->lengths_read < 2)
+		return;
+	walk->lengths_read = 0;
+	walk->params_count++;
+	walk->skip_bytes = (size_t)walk->length[0] + walk->length[1];
+}
+
+/* NULL, or what is wrong. */
+static const char *walk_params(struct walk *walk, const struct record *record)
+{
+	size_t at = 0;
+
+	walk->params_bytes += record->content_bytes;
+	if (walk->params_bytes > PARAMS_MAX_BYTES)
+		return "parameters over their ceiling";
+	while (at < record->content_bytes) {
+		if (walk->skip_bytes > 0) {
+			size_t here = record->content_bytes - at;
+			if (here > walk->skip_bytes)
+				here = walk->skip_bytes;
+			walk->skip_bytes -= here;
+			at += here;
+			continue;
+		}
+		walk_length_byte(walk, record->content[at++]);
+		if (walk->params_count > PARAMS_MAX_COUNT)
+			return "too many parameters";
+		if (walk->skip_bytes > PARAMS_MAX_BYTES)
+			return "a parameter's length is out of bounds";
+	}
+	return NULL;
+}
+
+static const char *walk_begin(struct walk *walk, const struct record *record)
+{
+	if (record->type != FCGI_BEGIN_REQUEST)
+		return "a request does not start with BEGIN_REQUEST";
+	if (record->content_bytes != BEGIN_BODY_BYTES)
+		return "BEGIN_REQUEST of a wrong size";
+	if ((record->content[0] << 8 | record->content[1]) != FCGI_RESPONDER)
+		return "a role other than RESPONDER";
+	walk->id = record->id;
+	walk->has_begun = true;
+	return NULL;
+}
+
+static const char *walk_stream_record(struct walk *walk, const struct record *record)
+{
+	switch (record->type) {
+	case FCGI_PARAMS:
+		if (walk->has_params)
+			return "PARAMS after their end";
+		if (record->content_bytes > 0)
+			return walk_params(walk, record);
+		if (walk->skip_bytes > 0 || walk->length_bytes > 0 || walk->lengths_read > 0)
+			return "parameters cut off";
+		walk->has_params = true;
+		return NULL;
+	case FCGI_STDIN:
+		if (!walk->has_params)
+			return "STDIN before the end of PARAMS";
+		walk->body_bytes += record->content_bytes;
+		walk->has_stdin = record->content_bytes == 0;
+		return NULL;
+	default:
+		return "a record type that does not belong here";
+	}
+}
+
+/* NULL, or what is wrong with the header alone. */
+static const char *read_header(const unsigned char *bytes, struct record *ret_record)
+{
+	if (bytes[0] != FCGI_VERSION_1)
+		return "a FastCGI version other than 1";
+	ret_record->type = bytes[1];
+	ret_record->id = (unsigned)bytes[2] << 8 | bytes[3];
+	ret_record->content_bytes = (size_t)bytes[4] << 8 | bytes[5];
+	ret_record->total_bytes = HEADER_BYTES + ret_record->content_bytes + bytes[6];
+	ret_record->content = bytes + HEADER_BYTES;
+	return ret_record->id == 0 ? "a management record" : NULL;
+}
+
+static enum gate_verdict bad(struct gate *gate, const char *complaint)
+{
+	gate->complaint = complaint;
+	return GATE_BAD;
+}
+
+/* The next record is not all there, and `missing_to` is where it ends. */
+static enum gate_verdict more(struct gate *gate, size_t missing_to)
+{
+	gate->need_bytes = missing_to;
+	if (missing_to <= REQUEST_MAX_BYTES)
+		return GATE_MORE;
+	/* Tiny records can pass the ceiling of the whole long before that of the body. */
+	return gate->params_end > 0 ? GATE_TOO_LARGE : bad(gate, "a request over its ceiling");
+}
+
+static enum gate_verdict look_at_record(struct gate *gate, struct walk *walk, size_t at,
+					const unsigned char *bytes, size_t len)
+{
+	struct record record;
+	const char *complaint;
+
+	if (len - at < HEADER_BYTES)
+		return more(gate, at + HEADER_BYTES);
+	complaint = read_header(bytes + at, &record);
+	if (!complaint && walk->has_begun && record.id != walk->id)
+		complaint = "a record of another request";
+	if (complaint)
+		return bad(gate, complaint);
+	if (walk->has_begun && record.type == FCGI_ABORT_REQUEST)
+		return GATE_ABORTED;
+	/* Told by the header alone: the record itself may never fit. */
+	if (gate->params_end > 0 && record.type == FCGI_STDIN &&
+	    walk->body_bytes + record.content_bytes > BODY_MAX_BYTES)
+		return GATE_TOO_LARGE;
+	if (len - at < record.total_bytes)
+		return more(gate, at + record.total_bytes);
+	complaint = walk->has_begun ? walk_stream_record(walk, &record) : walk_begin(walk, &record);
+	if (complaint)
+		return bad(gate, complaint);
+	if (walk->has_params && gate->params_end == 0)
+		gate->params_end = at + HEADER_BYTES;
+	if (walk->has_stdin)
+		gate->stdin_end = at + HEADER_BYTES;
+	gate->request_bytes = at + record.total_bytes;
+	return walk->has_stdin ? GATE_READY : GATE_MORE;
+}
+
+enum gate_verdict gate_look(struct gate *gate, const unsigned char *bytes, size_t len)
+{
+	struct walk walk = {0};
+	enum gate_verdict verdict;
+
+	*gate = (struct gate){0};
+	do {
+		gate->need_bytes = 0;
+		verdict = look_at_record(gate, &walk, gate->request_bytes, bytes, len);
+	} while (verdict == GATE_MORE && gate->need_bytes == 0);
+	return verdict;
+}
+
+bool gate_is_abort(const unsigned char *bytes, size_t len)
+{
+	return len >= HEADER_BYTES && bytes[1] == FCGI_ABORT_REQUEST;
+}

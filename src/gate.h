@@ -1,0 +1,41 @@
+/*
+ * The gate in front of libfcgi: is one whole, well-formed FastCGI request there?
+ *
+ * Floor 0: pure. libfcgi waits for what is missing and trusts its peer. So the door collects what
+ * arrives and asks here; only a whole request of records in their proper order is passed on, and
+ * then nothing that libfcgi does can wait, or meet a record that it handles wrongly. Reference:
+ * the FastCGI specification 1.0, sections 3.3 (records), 3.4 (name-value pairs) and 5.
+ */
+#ifndef GATE_H
+#define GATE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+enum gate_verdict {
+	GATE_MORE,      /* well-formed so far, not complete */
+	GATE_READY,     /* BEGIN_REQUEST, all PARAMS and all of STDIN are there */
+	GATE_TOO_LARGE, /* all PARAMS are there, and STDIN is above its ceiling */
+	GATE_ABORTED,   /* the web server gave the request up */
+	GATE_BAD,       /* nothing that libfcgi may see */
+};
+
+/* Positions are bytes from the start. The two ends are behind an 8-byte record header whose
+ * padding is still to come: libfcgi leaves the padding of a last record unread, so whoever feeds it
+ * stops there and takes the padding's length (2 bytes before) out of the header. */
+struct gate {
+	size_t need_bytes;     /* after GATE_MORE: before this much is there, no look tells more */
+	size_t params_end;     /* the end of PARAMS; 0: not all are there, no reply is possible */
+	size_t stdin_end;      /* after GATE_READY: the end of STDIN */
+	size_t request_bytes;  /* after GATE_READY: where the next request begins */
+	const char *complaint; /* after GATE_BAD: a constant sentence for the log */
+};
+
+/* Looks at the first len bytes of a connection on which no request is being served. bytes are
+ * borrowed. Always from the start: nothing is remembered between calls. */
+enum gate_verdict gate_look(struct gate *gate, const unsigned char *bytes, size_t len);
+
+/* Whether bytes that came while a request is being served begin with an ABORT_REQUEST record. */
+bool gate_is_abort(const unsigned char *bytes, size_t len);
+
+#endif

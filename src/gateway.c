@@ -1,0 +1,187 @@
+#include "gateway.h"
+
+#include <string.h>
+
+#include "log.h"
+#include "loop.h"
+#include "oauth.h"
+
+static const struct {
+	int status;
+	const char *error;
+	unsigned retry_after_s;
+	const char *event;
+	enum log_level level;
+	const char *description;
+} faults[] = {[FAULT_NONE] = {200, "", 0, "login_ok", LOG_INFO, ""},
+#define FAULT_ROW(symbol, status, error, retry_after_s, event, level, description) \
+	[FAULT_##symbol] = {status, error, retry_after_s, event, level, description},
+	      FAULT_TABLE(FAULT_ROW)
+#undef FAULT_ROW
+};
+
+typedef void route_handler(struct session *session, struct http_exchange *x,
+			   enum http_media_type type);
+
+/* A route is the last segment of the path, so that a web server may put us under any prefix. */
+static const struct route {
+	const char *segment;
+	const char *name; /* in the log */
+	const char *allow;
+	route_handler *handle;
+} routes[] = {
+	{"login", "/login", "POST, OPTIONS", session_login},
+};
+
+#define ACCEPTED_TYPES "application/json, application/x-www-form-urlencoded"
+
+/* Bearer, never Basic: at Basic a browser would open a password window of its own. */
+#define CHALLENGE "Bearer realm=\"bakrypt\""
+
+/* ---- the end of a request ---- */
+
+static void write_log(const struct http_exchange *x, enum fault fault, int status)
+{
+	enum fault told = x->is_off_contract ? FAULT_UPSTREAM_CONTRACT : fault;
+	struct log_line line;
+
+	log_open(&line, faults[told].level, faults[told].event);
+	log_str(&line, "request_id", x->request_id);
+	log_str(&line, "route", x->route);
+	log_int(&line, "status", status);
+	log_str(&line, "client", x->request.client);
+	if (x->upstream_status > 0)
+		log_int(&line, "upstream_status", x->upstream_status);
+	log_str(&line, "upstream_error", x->upstream_error);
+	if (x->ignored_fields > 0)
+		log_int(&line, "ignored", x->ignored_fields);
+	log_str(&line, "note", *x->note ? x->note : NULL);
+	log_object(&line, "ms");
+	log_ms(&line, "queue", x->phases.queue_us);
+	log_ms(&line, "connect", x->phases.connect_us);
+	log_ms(&line, "tls", x->phases.tls_us);
+	log_ms(&line, "first_byte", x->phases.first_byte_us);
+	log_ms(&line, "total", loop_clock_us() - x->arrived_us);
+	log_end(&line);
+	log_close(&line);
+}
+
+static void reply_with_fault(struct http_exchange *x, enum fault fault)
+{
+	struct http_reply *reply = &x->reply;
+
+	reply->status = faults[fault].status;
+	if (reply->retry_after_s == 0)
+		reply->retry_after_s = faults[fault].retry_after_s;
+	if (fault == FAULT_LOGIN_REFUSED)
+		reply->challenge = CHALLENGE;
+	if (fault == FAULT_CONTENT_TYPE)
+		reply->accept = ACCEPTED_TYPES;
+	/* Without memory for the body, a reply without one. */
+	if (!oauth_write_error(faults[fault].error, faults[fault].description, x->request_id,
+			       &reply->body))
+		secret_clear(&reply->body);
+}
+
+static void answer(struct http_exchange *x, enum fault fault)
+{
+	/* An abandoned request had its line when the client left. */
+	if (!x->is_abandoned) {
+		if (fault == FAULT_NONE)
+			x->reply.status = 200;
+		else
+			reply_with_fault(x, fault);
+		write_log(x, fault, x->reply.status);
+	}
+	x->finish(x);
+}
+
+void gateway_abandon(struct http_exchange *x)
+{
+	x->is_abandoned = true;
+	write_log(x, FAULT_CLIENT_GONE, faults[FAULT_CLIENT_GONE].status);
+}
+
+/* ---- the guards ---- */
+
+static const struct route *find_route(const struct http_request *request)
+{
+	char segment[32];
+
+	if (!http_read_route(request->target, segment, sizeof(segment)))
+		return NULL;
+	for (size_t i = 0; i < sizeof(routes) / sizeof(routes[0]); i++) {
+		if (strcmp(segment, routes[i].segment) == 0)
+			return &routes[i];
+	}
+	return NULL;
+}
+
+static bool has_credentials_in_url(const struct http_request *request)
+{
+	const char *mark = request->target ? strchr(request->target, '?') : NULL;
+
+	return (mark && oauth_has_credentials(mark + 1, strlen(mark + 1))) ||
+	       (request->query && oauth_has_credentials(request->query, strlen(request->query)));
+}
+
+/* In the order of what helps the caller most: a form with method GET, for one, is told about the
+ * password in its URL before it is told about its method. */
+static enum fault guard(const struct gateway *gateway, const struct http_request *request,
+			enum http_media_type type)
+{
+	if (has_credentials_in_url(request))
+		return FAULT_CREDENTIALS_IN_URL;
+	if (!request->method || strcmp(request->method, "POST") != 0)
+		return FAULT_METHOD;
+	if (gateway->is_stopping)
+		return FAULT_STOPPING;
+	if (type == HTTP_MEDIA_OTHER)
+		return FAULT_CONTENT_TYPE;
+	if (request->body_state == HTTP_BODY_TOO_LARGE)
+		return FAULT_BODY_TOO_LARGE;
+	return request->body_state == HTTP_BODY_CUT ? FAULT_BODY_CUT : FAULT_NONE;
+}
+
+/* 204 to OPTIONS: no body, and no log line above level debug. */
+static void answer_options(struct http_exchange *x, const struct route *route)
+{
+	struct log_line line;
+
+	x->reply.status = 204;
+	x->reply.allow = route->allow;
+	log_open(&line, LOG_DEBUG, "options");
+	log_str(&line, "request_id", x->request_id);
+	log_str(&line, "route", x->route);
+	log_close(&line);
+	x->finish(x);
+}
+
+void gateway_serve(struct gateway *gateway, struct http_exchange *x)
+{
+	const struct http_request *request = &x->request;
+	const struct route *route = find_route(request);
+	enum http_media_type type = http_read_media_type(request->content_type);
+	enum fault fault;
+
+	x->answer = answer;
+	http_make_request_id(x->request_id, request->request_id);
+	if (!route) {
+		answer(x, FAULT_NOT_FOUND);
+		return;
+	}
+	x->route = route->name;
+	if (request->method && strcmp(request->method, "OPTIONS") == 0) {
+		answer_options(x, route);
+		return;
+	}
+	fault = guard(gateway, request, type);
+	if (fault == FAULT_METHOD)
+		x->reply.allow = route->allow;
+	if (fault != FAULT_NONE) {
+		secret_clear(&x->request.body);
+		answer(x, fault);
+		return;
+	}
+	route->handle(&gateway->session, x, type);
+}

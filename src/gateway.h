@@ -1,0 +1,28 @@
+/*
+ * From a request to a reply: the routes, the guards in front of them, every error reply, and the
+ * one log line of each request.
+ *
+ * Floor 3. The only room that turns a fault into a reply.
+ */
+#ifndef GATEWAY_H
+#define GATEWAY_H
+
+#include <stdbool.h>
+
+#include "http.h"
+#include "session.h"
+
+struct gateway {
+	struct session session;
+	bool is_stopping; /* every request is told to come back later */
+};
+
+/* Serves one request: fills in the reply and calls x->finish(), exactly once, perhaps before this
+ * returns. Borrows x until then. The door has filled in x->request and x->arrived_us. */
+void gateway_serve(struct gateway *gateway, struct http_exchange *x);
+
+/* The client of a request under way has left. Writes the request's log line; x->finish() comes as
+ * always, when the answer has arrived and was dropped. */
+void gateway_abandon(struct http_exchange *x);
+
+#endif

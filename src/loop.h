@@ -1,0 +1,57 @@
+/*
+ * The event loop: epoll(7), one-shot timers, signals.
+ *
+ * Floor 0. One loop per process, one thread. Callbacks may add, change and remove anything,
+ * themselves included. Nothing here allocates after loop_open().
+ */
+#ifndef LOOP_H
+#define LOOP_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct loop;
+
+/* Readiness of one descriptor. The owner keeps the struct alive while it is added, and embeds it in
+ * its own. */
+struct loop_io {
+	int fd;
+	void (*on_ready)(struct loop_io *io, uint32_t epoll_events);
+};
+
+/* Fires once. The owner keeps the struct alive while it is set, and zeroes it before first use. */
+struct loop_timer {
+	void (*on_fire)(struct loop_timer *timer);
+	uint64_t due_us;
+	size_t slot; /* position in the heap plus 1; 0: not set */
+};
+
+/* Opens a loop for at most timers_max timers set at one time. NULL with errno on failure. */
+struct loop *loop_open(size_t timers_max);
+void loop_close(struct loop *loop);
+
+/* Runs until loop_stop(). False with errno if epoll fails. */
+bool loop_run(struct loop *loop);
+void loop_stop(struct loop *loop);
+
+/* epoll_events as for epoll_ctl(2). False with errno. */
+bool loop_add(struct loop *loop, struct loop_io *io, uint32_t epoll_events);
+bool loop_change(struct loop *loop, struct loop_io *io, uint32_t epoll_events);
+
+/* Removes before the descriptor is closed. Events already fetched for it are dropped. */
+void loop_remove(struct loop *loop, struct loop_io *io);
+
+/* Sets the timer, anew if it was set. The owner keeps within timers_max. */
+void loop_timer_set(struct loop *loop, struct loop_timer *timer, uint64_t delay_ms);
+void loop_timer_cancel(struct loop *loop, struct loop_timer *timer);
+
+/* CLOCK_MONOTONIC in microseconds, read anew. */
+uint64_t loop_clock_us(void);
+
+/* Blocks the signals in the process and calls on_signal from the loop for each. Once per loop.
+ * signals ends in 0. False with errno. */
+bool loop_catch_signals(struct loop *loop, const int *signals,
+			void (*on_signal)(void *context, int signal), void *context);
+
+#endif

@@ -1,0 +1,18 @@
+/*
+ * Memory that forgets, and a process that leaves no core file.
+ *
+ * Cellar. libfcgi, libcurl, OpenSSL, nghttp2 and cJSON keep passwords and tokens in buffers of
+ * their own, and give them back to malloc unwiped. So this program has its own free() and
+ * realloc(), which every library in the process uses, and which overwrite before they give back.
+ */
+#ifndef MEMORY_H
+#define MEMORY_H
+
+/* No core file, no debugger, no /proc/PID/mem for others of the same user. To be called before the
+ * first secret is read. */
+void memory_protect(void);
+
+/* Gives free memory back to the kernel, where idle time makes the cost not matter. */
+void memory_trim(void);
+
+#endif

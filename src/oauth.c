@@ -1,0 +1,358 @@
+#include "oauth.h"
+
+#include <cjson/cJSON.h>
+#include <string.h>
+#include <strings.h>
+
+#include "json.h"
+
+/* 2^53: above it a JSON number is no exact integer to most readers (RFC 8259 section 6). */
+#define EXPIRES_IN_MAX_S 9007199254740992.0
+
+/* ---- credentials ---- */
+
+void oauth_credentials_init(struct oauth_credentials *c)
+{
+	secret_init(&c->username, FIELD_MAX_BYTES);
+	secret_init(&c->password, FIELD_MAX_BYTES);
+	c->ignored_fields = 0;
+}
+
+void oauth_credentials_clear(struct oauth_credentials *c)
+{
+	secret_clear(&c->username);
+	secret_clear(&c->password);
+}
+
+/* Where a field goes; NULL if it is none of ours. */
+static struct secret *credential(struct oauth_credentials *c, const char *name)
+{
+	if (strcmp(name, "username") == 0)
+		return &c->username;
+	if (strcmp(name, "password") == 0)
+		return &c->password;
+	return NULL;
+}
+
+/* Fields of the grant that only the configuration may fill. */
+static bool is_ours_alone(const char *name)
+{
+	return strcmp(name, "client_id") == 0 || strcmp(name, "client_secret") == 0 ||
+	       strcmp(name, "grant_type") == 0 || strcmp(name, "scope") == 0;
+}
+
+static enum fault take_field(struct oauth_credentials *c, const char *name, const char *value,
+			     size_t len)
+{
+	struct secret *field = credential(c, name);
+
+	if (!field) {
+		c->ignored_fields += is_ours_alone(name);
+		return FAULT_NONE;
+	}
+	if (secret_len(field) > 0)
+		return FAULT_FIELD_REPEATED;
+	if (len == 0)
+		return FAULT_FIELD_MISSING;
+	if (len > FIELD_MAX_BYTES)
+		return FAULT_FIELD_TEXT;
+	return secret_set(field, value, len) ? FAULT_NONE : FAULT_NO_MEMORY;
+}
+
+static enum fault read_json(const struct secret *body, struct oauth_credentials *c)
+{
+	enum fault fault = FAULT_NONE;
+
+	switch (json_check(secret_str(body), secret_len(body))) {
+	case JSON_OK:
+		break;
+	case JSON_TEXT:
+		return FAULT_FIELD_TEXT;
+	case JSON_SYNTAX:
+		return FAULT_BODY_SYNTAX;
+	}
+	cJSON *tree = cJSON_ParseWithLength(secret_str(body), secret_len(body));
+	if (!tree)
+		return FAULT_NO_MEMORY;
+	if (!cJSON_IsObject(tree))
+		fault = FAULT_BODY_SYNTAX;
+	for (cJSON *item = tree->child; item && fault == FAULT_NONE; item = item->next) {
+		const char *text = cJSON_IsString(item) ? item->valuestring : "";
+		fault = take_field(c, item->string, text, strlen(text));
+	}
+	cJSON_Delete(tree);
+	return fault;
+}
+
+static enum fault read_form(const struct secret *body, struct oauth_credentials *c)
+{
+	const char *cursor = secret_str(body);
+	const char *end = cursor + secret_len(body);
+	struct secret name;
+	struct secret value;
+	enum http_form_verdict verdict;
+	enum fault fault = FAULT_NONE;
+
+	secret_init(&name, BODY_MAX_BYTES);
+	secret_init(&value, BODY_MAX_BYTES);
+	while (fault == FAULT_NONE &&
+	       (verdict = http_read_form_pair(&cursor, end, &name, &value)) != HTTP_FORM_END) {
+		fault = verdict == HTTP_FORM_BAD
+				? FAULT_FIELD_TEXT
+				: take_field(c, secret_str(&name), secret_str(&value),
+					     secret_len(&value));
+	}
+	secret_clear(&name);
+	secret_clear(&value);
+	return fault;
+}
+
+enum fault oauth_read_credentials(const struct secret *body, enum http_media_type type,
+				  struct oauth_credentials *ret_credentials)
+{
+	struct oauth_credentials read;
+	enum fault fault;
+
+	oauth_credentials_init(&read);
+	fault = type == HTTP_MEDIA_JSON ? read_json(body, &read) : read_form(body, &read);
+	if (fault == FAULT_NONE &&
+	    (secret_len(&read.username) == 0 || secret_len(&read.password) == 0))
+		fault = FAULT_FIELD_MISSING;
+	if (fault == FAULT_NONE) {
+		secret_move(&ret_credentials->username, &read.username);
+		secret_move(&ret_credentials->password, &read.password);
+		ret_credentials->ignored_fields = read.ignored_fields;
+	}
+	oauth_credentials_clear(&read);
+	return fault;
+}
+
+bool oauth_has_credentials(const char *query, size_t len)
+{
+	const char *end = query + len;
+	struct secret name;
+	struct secret value;
+	enum http_form_verdict verdict;
+	bool found = false;
+
+	secret_init(&name, PARAMS_MAX_BYTES);
+	secret_init(&value, PARAMS_MAX_BYTES);
+	while (!found &&
+	       (verdict = http_read_form_pair(&query, end, &name, &value)) == HTTP_FORM_OK)
+		found = strcmp(secret_str(&name), "username") == 0 ||
+			strcmp(secret_str(&name), "password") == 0;
+	secret_clear(&name);
+	secret_clear(&value);
+	return found;
+}
+
+/* ---- the grant ---- */
+
+static bool write_field(struct secret *out, const char *name, const char *text, size_t len)
+{
+	return (secret_len(out) == 0 || secret_append_str(out, "&")) &&
+	       secret_append_str(out, name) && secret_append_str(out, "=") &&
+	       http_write_form_text(out, text, len);
+}
+
+static bool write_secret(struct secret *out, const char *name, const struct secret *value)
+{
+	return write_field(out, name, secret_str(value), secret_len(value));
+}
+
+enum fault oauth_write_password_grant(const struct config *config,
+				      const struct oauth_credentials *credentials,
+				      struct secret *ret_body)
+{
+	struct secret body;
+	bool done;
+
+	secret_init(&body, GRANT_MAX_BYTES);
+	done = write_field(&body, "client_id", config->client_id, strlen(config->client_id)) &&
+	       write_secret(&body, "client_secret", &config->client_secret) &&
+	       write_secret(&body, "username", &credentials->username) &&
+	       write_secret(&body, "password", &credentials->password) &&
+	       write_field(&body, "grant_type", "password", strlen("password"));
+	if (done && *config->scope)
+		done = write_field(&body, "scope", config->scope, strlen(config->scope));
+	if (done)
+		secret_move(ret_body, &body);
+	secret_clear(&body);
+	return done ? FAULT_NONE : FAULT_NO_MEMORY;
+}
+
+/* ---- the answer ---- */
+
+/* RFC 6749 section 5.2, and who is to blame for each. */
+static const struct {
+	const char *error;
+	enum fault fault;
+	const char *hint;
+} error_codes[] = {
+	{"invalid_grant", FAULT_LOGIN_REFUSED, NULL},
+	{"invalid_request", FAULT_UPSTREAM_CONTRACT,
+	 "the token server no longer takes the request that it documents"},
+	{"invalid_client", FAULT_CLIENT_REJECTED,
+	 "check BAKRYPT_CLIENT_ID and the client secret, and that they belong to this network"},
+	{"unauthorized_client", FAULT_CLIENT_REJECTED,
+	 "the client may not use the password grant; the token server may have switched it off"},
+	{"unsupported_grant_type", FAULT_CLIENT_REJECTED,
+	 "the token server has switched the password grant off"},
+	{"invalid_scope", FAULT_CLIENT_REJECTED, "check BAKRYPT_SCOPE"},
+};
+
+/* A text member, or NULL. */
+static const char *text_member(const cJSON *tree, const char *name)
+{
+	return cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(tree, name));
+}
+
+static bool has_error(const cJSON *tree)
+{
+	const cJSON *error = cJSON_GetObjectItemCaseSensitive(tree, "error");
+
+	return error && !cJSON_IsNull(error);
+}
+
+static struct oauth_verdict verdict_by_code(const cJSON *tree)
+{
+	const char *error = text_member(tree, "error");
+
+	for (size_t i = 0; error && i < sizeof(error_codes) / sizeof(error_codes[0]); i++) {
+		if (strcmp(error, error_codes[i].error) == 0)
+			return (struct oauth_verdict){.fault = error_codes[i].fault,
+						      .error = error_codes[i].error,
+						      .hint = error_codes[i].hint};
+	}
+	return (struct oauth_verdict){FAULT_NONE};
+}
+
+static enum fault fault_by_status(const struct oauth_answer *answer, const cJSON *tree)
+{
+	if (answer->status == 429)
+		return FAULT_UPSTREAM_429;
+	if (answer->status == 503 && answer->retry_after_s > 0)
+		return FAULT_UPSTREAM_BUSY;
+	if ((answer->status == 403 && !tree) || (answer->status == 503 && answer->is_html))
+		return FAULT_UPSTREAM_WAF;
+	if (answer->status >= 500)
+		return FAULT_UPSTREAM_5XX;
+	if (answer->status == 403)
+		return FAULT_UPSTREAM_DENIED;
+	return has_error(tree) ? FAULT_UPSTREAM_CONTRACT : FAULT_UPSTREAM_MALFORMED;
+}
+
+/* Moves a member over if it is there, as it should be. A member that is null counts as not there.
+ */
+static bool move_member(cJSON *from, cJSON *to, const char *name, bool (*is_good)(cJSON *item))
+{
+	cJSON *item = cJSON_DetachItemFromObjectCaseSensitive(from, name);
+
+	if (item && !cJSON_IsNull(item) && is_good(item))
+		return cJSON_AddItemToObject(to, name, item);
+	bool is_absent = !item || cJSON_IsNull(item);
+	cJSON_Delete(item);
+	return is_absent;
+}
+
+static bool is_text(cJSON *item)
+{
+	return cJSON_IsString(item);
+}
+
+/* A whole number of seconds. Some servers quote it; what leaves here is a number. */
+static bool is_seconds(cJSON *item)
+{
+	if (cJSON_IsString(item)) {
+		size_t digits = strspn(item->valuestring, "0123456789");
+		if (digits == 0 || digits > 15 || item->valuestring[digits] != '\0')
+			return false;
+		double seconds = 0;
+		for (size_t i = 0; i < digits; i++)
+			seconds = seconds * 10 + (item->valuestring[i] - '0');
+		cJSON_free(item->valuestring);
+		item->valuestring = NULL;
+		item->type = cJSON_Number;
+		cJSON_SetNumberValue(item, seconds);
+	}
+	return cJSON_IsNumber(item) && item->valuedouble >= 0 &&
+	       item->valuedouble <= EXPIRES_IN_MAX_S &&
+	       item->valuedouble == (double)(long long)item->valuedouble;
+}
+
+static enum fault write_token(cJSON *tree, struct secret *ret_token)
+{
+	enum fault fault = FAULT_UPSTREAM_MALFORMED;
+	const char *type = text_member(tree, "token_type");
+	const char *token = text_member(tree, "access_token");
+	char *text = NULL;
+	cJSON *out = cJSON_CreateObject();
+
+	if (!out)
+		return FAULT_NO_MEMORY;
+	if (!token || !*token || !type || strcasecmp(type, "Bearer") != 0)
+		goto out;
+	if (!move_member(tree, out, "access_token", is_text) ||
+	    !move_member(tree, out, "expires_in", is_seconds) ||
+	    !move_member(tree, out, "token_type", is_text) ||
+	    !move_member(tree, out, "scope", is_text) ||
+	    !move_member(tree, out, "refresh_token", is_text))
+		goto out;
+	fault = FAULT_NO_MEMORY;
+	text = cJSON_PrintUnformatted(out);
+	if (text && secret_set(ret_token, text, strlen(text)))
+		fault = FAULT_NONE;
+	if (text)
+		wipe(text, strlen(text));
+	cJSON_free(text);
+out:
+	cJSON_Delete(out);
+	return fault;
+}
+
+/* NULL if the body is no JSON object, or without memory. */
+static cJSON *parse_object(const struct secret *body)
+{
+	if (json_check(secret_str(body), secret_len(body)) != JSON_OK)
+		return NULL;
+	cJSON *tree = cJSON_ParseWithLength(secret_str(body), secret_len(body));
+	if (cJSON_IsObject(tree))
+		return tree;
+	cJSON_Delete(tree);
+	return NULL;
+}
+
+struct oauth_verdict oauth_read_token(const struct oauth_answer *answer, struct secret *ret_token)
+{
+	struct oauth_verdict verdict = {FAULT_NONE};
+
+	if (answer->status >= 300 && answer->status < 400)
+		return (struct oauth_verdict){
+			.fault = FAULT_UPSTREAM_REDIRECT,
+			.hint = "does the token URL lack its trailing slash?"};
+	cJSON *tree = parse_object(answer->body);
+	verdict = verdict_by_code(tree);
+	verdict.is_off_contract = answer->status == 200 && has_error(tree);
+	if (verdict.fault == FAULT_NONE) {
+		if (answer->status == 200 && tree && !verdict.is_off_contract)
+			verdict.fault = write_token(tree, ret_token);
+		else
+			verdict.fault = fault_by_status(answer, tree);
+	}
+	cJSON_Delete(tree);
+	return verdict;
+}
+
+/* ---- errors of our own ---- */
+
+bool oauth_write_error(const char *error, const char *description, const char *request_id,
+		       struct secret *ret_body)
+{
+	/* All three are of characters that need no escape in JSON. */
+	secret_truncate(ret_body, 0);
+	return secret_append_str(ret_body, "{\"error\":\"") && secret_append_str(ret_body, error) &&
+	       secret_append_str(ret_body, "\",\"error_description\":\"") &&
+	       secret_append_str(ret_body, description) &&
+	       secret_append_str(ret_body, "\",\"request_id\":\"") &&
+	       secret_append_str(ret_body, request_id) && secret_append_str(ret_body, "\"}");
+}

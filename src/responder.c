@@ -1,0 +1,162 @@
+#include "responder.h"
+
+#include <fcgiapp.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "ceilings.h"
+
+#define BODY_STEP_BYTES 512
+
+struct responder {
+	FCGX_Request fcgi;
+	bool is_kept;
+};
+
+static bool open_pipe(struct responder_feed *feed)
+{
+	/* Neither end ever waits: the request is in the pipe before libfcgi reads. */
+	if (pipe2(feed->fds, O_CLOEXEC | O_NONBLOCK) < 0) {
+		feed->fds[0] = feed->fds[1] = -1;
+		return false;
+	}
+	return fcntl(feed->fds[1], F_SETPIPE_SZ, REQUEST_MAX_BYTES) >= 0;
+}
+
+bool responder_feed_open(struct responder_feed *feed)
+{
+	feed->fds[0] = feed->fds[1] = -1;
+	if (FCGX_Init() != 0 || !open_pipe(feed))
+		return false;
+	/* FCGX_Init() has put handlers of its own in the place of these. */
+	signal(SIGPIPE, SIG_IGN);
+	signal(SIGUSR1, SIG_DFL);
+	return true;
+}
+
+void responder_feed_close(struct responder_feed *feed)
+{
+	for (int i = 0; i < 2; i++) {
+		if (feed->fds[i] >= 0)
+			close(feed->fds[i]);
+		feed->fds[i] = -1;
+	}
+}
+
+/* Lets libfcgi read the parameters. It would leave the padding of the last record in the pipe, so
+ * that padding is taken out of the record's header, the last 8 bytes. */
+static bool read_params(struct responder *responder, struct responder_feed *feed,
+			unsigned char *bytes, size_t len)
+{
+	FCGX_Request *fcgi = &responder->fcgi;
+
+	bytes[len - 2] = 0;
+	if (FCGX_InitRequest(fcgi, -1, FCGI_FAIL_ACCEPT_ON_INTR) != 0 ||
+	    write(feed->fds[1], bytes, len) != (ssize_t)len)
+		return false;
+	fcgi->ipcFd = feed->fds[0];
+	fcgi->keepConnection = 1; /* or FCGX_Accept_r() closes ipcFd before it starts */
+	if (FCGX_Accept_r(fcgi) == 0)
+		return true;
+	feed->fds[0] = -1; /* closed by libfcgi */
+	return false;
+}
+
+static bool read_body(FCGX_Request *fcgi, struct secret *body)
+{
+	int len;
+
+	do {
+		if (!secret_reserve(body, BODY_STEP_BYTES))
+			return false;
+		len = FCGX_GetStr(secret_end(body), BODY_STEP_BYTES, fcgi->in);
+		secret_added(body, (size_t)len);
+	} while (len == BODY_STEP_BYTES);
+	return FCGX_GetError(fcgi->in) == 0;
+}
+
+/* What the client asked for. REQUEST_URI is the one variable that every server fills alike; the
+ * others stand in where something in between has lost it. */
+static const char *find_target(char **params)
+{
+	static const char *const names[] = {"REQUEST_URI", "DOCUMENT_URI", "PATH_INFO",
+					    "SCRIPT_NAME"};
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		const char *target = FCGX_GetParam(names[i], params);
+		if (target && *target)
+			return target;
+	}
+	return NULL;
+}
+
+static void fill_request(struct http_request *request, char **params)
+{
+	size_t declared_bytes;
+
+	request->method = FCGX_GetParam("REQUEST_METHOD", params);
+	request->target = find_target(params);
+	request->query = FCGX_GetParam("QUERY_STRING", params);
+	request->content_type = FCGX_GetParam("CONTENT_TYPE", params);
+	request->client = FCGX_GetParam("REMOTE_ADDR", params);
+	request->request_id = FCGX_GetParam("HTTP_X_REQUEST_ID", params);
+	if (!http_read_length(FCGX_GetParam("CONTENT_LENGTH", params), &declared_bytes))
+		return;
+	if (declared_bytes > BODY_MAX_BYTES)
+		request->body_state = HTTP_BODY_TOO_LARGE;
+	else if (request->body_state == HTTP_BODY_WHOLE &&
+		 declared_bytes != secret_len(&request->body))
+		request->body_state = HTTP_BODY_CUT;
+}
+
+struct responder *responder_open(struct responder_feed *feed, unsigned char *bytes, size_t len,
+				 bool has_body, int reply_fd, struct http_request *request)
+{
+	struct responder *responder = calloc(1, sizeof(*responder));
+
+	if (!responder)
+		return NULL;
+	if (!read_params(responder, feed, bytes, len) ||
+	    (has_body && !read_body(&responder->fcgi, &request->body))) {
+		/* What is left in the pipe must not become part of the next request. */
+		responder_close(responder);
+		responder_feed_close(feed);
+		open_pipe(feed);
+		return NULL;
+	}
+	/* The reader is of no more use: 8 KiB that hold the password. */
+	FCGX_FreeStream(&responder->fcgi.in);
+	responder->fcgi.ipcFd = reply_fd;
+	responder->is_kept = responder->fcgi.keepConnection;
+	fill_request(request, responder->fcgi.envp);
+	return responder;
+}
+
+bool responder_is_kept(const struct responder *responder)
+{
+	return responder->is_kept;
+}
+
+bool responder_write(struct responder *responder, const struct http_exchange *x, struct buf *head)
+{
+	FCGX_Stream *out = responder->fcgi.out;
+
+	buf_clear(head);
+	if (!http_write_head(x, head))
+		return false;
+	FCGX_PutStr(buf_str(head), (int)head->len, out);
+	FCGX_PutStr(secret_str(&x->reply.body), (int)secret_len(&x->reply.body), out);
+	/* Both, whatever the first says; FCGX_Finish_r() does the same, and would close the fd. */
+	bool is_err_closed = FCGX_FClose(responder->fcgi.err) == 0;
+	return FCGX_FClose(out) == 0 && is_err_closed;
+}
+
+void responder_close(struct responder *responder)
+{
+	if (!responder)
+		return;
+	FCGX_Free(&responder->fcgi, 0);
+	free(responder);
+}

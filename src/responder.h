@@ -1,0 +1,46 @@
+/*
+ * One request of the FastCGI Responder role (specification section 6.2), by way of libfcgi.
+ *
+ * Floor 1. The only room that knows libfcgi. What libfcgi reads comes from a pipe that holds
+ * exactly one request which the gate (gate.h) found whole; what it writes goes to the connection.
+ */
+#ifndef RESPONDER_H
+#define RESPONDER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "http.h"
+
+struct responder;
+
+/* The pipe. One per process; empty between requests. */
+struct responder_feed {
+	int fds[2];
+};
+
+/* Starts libfcgi. False with errno. SIGPIPE is ignored from here on. */
+bool responder_feed_open(struct responder_feed *feed);
+void responder_feed_close(struct responder_feed *feed);
+
+/*
+ * Reads one request. bytes are its records up to the header of the last one, whose padding's length
+ * is changed; they end with STDIN (has_body), or with PARAMS. Fills in request, whose texts belong
+ * to the responder, and compares its body with CONTENT_LENGTH; request->body_state tells what is
+ * known of the body before. The reply will go to reply_fd, which stays the caller's. NULL without
+ * memory, or if libfcgi refuses what the gate has let through.
+ */
+struct responder *responder_open(struct responder_feed *feed, unsigned char *bytes, size_t len,
+				 bool has_body, int reply_fd, struct http_request *request);
+
+/* Whether the web server asked for the connection to stay open (FCGI_KEEP_CONN). */
+bool responder_is_kept(const struct responder *responder);
+
+/* Writes the reply and ends the request. head is scratch. False if it could not be written whole.
+ */
+bool responder_write(struct responder *responder, const struct http_exchange *x, struct buf *head);
+
+/* Releases; writes nothing. NULL is allowed. */
+void responder_close(struct responder *responder);
+
+#endif

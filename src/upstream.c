@@ -1,0 +1,568 @@
+#include "upstream.h"
+
+#include <curl/curl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/epoll.h>
+#include <sys/queue.h>
+
+#include "ceilings.h"
+#include "memory.h"
+
+struct upstream {
+	struct loop *loop;
+	const struct config *config;
+	CURLM *multi;
+	struct curl_slist *headers;
+	struct loop_timer curl_timer; /* when libcurl wants to be called */
+	struct loop_timer idle_timer; /* set after the last call, while there is none */
+	LIST_HEAD(call_list, call) calls;
+	long call_count;
+	long connections_max; /* what the descriptors allow */
+	bool is_multiplexed;  /* the server speaks HTTP/2, or is not known yet */
+};
+
+struct call {
+	LIST_ENTRY(call) entry;
+	struct upstream *upstream;
+	CURL *easy;
+	struct secret body;
+	size_t body_at; /* bytes given to libcurl */
+	bool was_retried;
+	size_t head_bytes; /* of the answer */
+	bool is_oversize;
+	struct loop_timer deadline;
+	upstream_done *done;
+	void *context;
+	struct upstream_answer answer;
+	char error[CURL_ERROR_SIZE];
+};
+
+/* A descriptor that libcurl wants watched. */
+struct watch {
+	struct loop_io io;
+	struct upstream *upstream;
+};
+
+#define CONTAINER(pointer, type, member) \
+	((type *)(void *)((char *)(pointer)-offsetof(type, member)))
+
+/* HTTP/1.1 needs a connection for each login in flight, HTTP/2 one for many. Which of them the
+ * server speaks is known by its first answer; until then few connections are opened, because a
+ * burst of logins would otherwise open one each. */
+static void limit_connections(struct upstream *upstream)
+{
+	long shared = upstream->config->max_in_flight / STREAMS_PER_CONNECTION + 1;
+	long limit = upstream->connections_max;
+
+	if (upstream->is_multiplexed && shared < limit)
+		limit = shared;
+	curl_multi_setopt(upstream->multi, CURLMOPT_MAX_HOST_CONNECTIONS, limit);
+}
+
+/* ---- what libcurl calls while a transfer runs ---- */
+
+/* Hands the form over. There is no CURLOPT_SEEKFUNCTION, so libcurl cannot send it a second time
+ * when a kept HTTP/1.1 connection dies under it: such a login fails instead of happening twice. */
+static size_t on_read(char *data, size_t size, size_t count, void *context)
+{
+	struct call *call = context;
+	size_t rest = secret_len(&call->body) - call->body_at;
+	size_t len = size * count < rest ? size * count : rest;
+
+	memcpy(data, secret_str(&call->body) + call->body_at, len);
+	call->body_at += len;
+	return len;
+}
+
+static size_t on_body(char *data, size_t size, size_t count, void *context)
+{
+	struct call *call = context;
+
+	if (secret_append(&call->answer.body, data, size * count))
+		return size * count;
+	call->is_oversize = secret_len(&call->answer.body) + size * count > ANSWER_MAX_BYTES;
+	return 0;
+}
+
+static size_t on_header(char *data, size_t size, size_t count, void *context)
+{
+	struct call *call = context;
+
+	(void)data;
+	call->head_bytes += size * count;
+	call->is_oversize = call->head_bytes > ANSWER_HEAD_MAX_BYTES;
+	return call->is_oversize ? 0 : size * count;
+}
+
+/* ---- one transfer ---- */
+
+static bool set_up_transport(CURL *easy, const struct config *config)
+{
+	/* Without CAPATH libcurl keeps the parsed CA bundle for all connections; with it, each new
+	 * connection costs 20 ms of CPU. */
+	return !curl_easy_setopt(easy, CURLOPT_URL, config->token_url) &&
+	       !curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "https") &&
+	       !curl_easy_setopt(easy, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2) &&
+	       !curl_easy_setopt(easy, CURLOPT_CAPATH, NULL) &&
+	       (!*config->ca_file || !curl_easy_setopt(easy, CURLOPT_CAINFO, config->ca_file)) &&
+	       !curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_2TLS) &&
+	       !curl_easy_setopt(easy, CURLOPT_PIPEWAIT, 1L) &&
+	       !curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, 0L) &&
+	       !curl_easy_setopt(easy, CURLOPT_PROXY, config->proxy) && /* "": none, whatever the
+									   environment says */
+	       !curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, config->connect_timeout_ms) &&
+	       !curl_easy_setopt(easy, CURLOPT_MAXAGE_CONN, UPSTREAM_IDLE_MS / 1000L) &&
+	       !curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L) &&
+	       /* A stuck name look-up is left behind instead of being waited for. */
+	       !curl_easy_setopt(easy, CURLOPT_QUICK_EXIT, 1L) &&
+	       !curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, 16384L) &&
+	       !curl_easy_setopt(easy, CURLOPT_UPLOAD_BUFFERSIZE, 16384L);
+}
+
+static bool set_up_message(CURL *easy, struct call *call)
+{
+	return !curl_easy_setopt(easy, CURLOPT_POST, 1L) &&
+	       !curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE, (long)secret_len(&call->body)) &&
+	       !curl_easy_setopt(easy, CURLOPT_READFUNCTION, on_read) &&
+	       !curl_easy_setopt(easy, CURLOPT_READDATA, call) &&
+	       !curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, on_body) &&
+	       !curl_easy_setopt(easy, CURLOPT_WRITEDATA, call) &&
+	       !curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, on_header) &&
+	       !curl_easy_setopt(easy, CURLOPT_HEADERDATA, call) &&
+	       !curl_easy_setopt(easy, CURLOPT_HTTPHEADER, call->upstream->headers) &&
+	       !curl_easy_setopt(easy, CURLOPT_USERAGENT, "bakrypt-login/" VERSION) &&
+	       !curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, call->error) &&
+	       !curl_easy_setopt(easy, CURLOPT_PRIVATE, call);
+}
+
+static bool start(struct call *call)
+{
+	call->easy = curl_easy_init();
+	return call->easy && set_up_transport(call->easy, call->upstream->config) &&
+	       set_up_message(call->easy, call) &&
+	       curl_multi_add_handle(call->upstream->multi, call->easy) == CURLM_OK;
+}
+
+static void release_transfer(struct call *call)
+{
+	if (!call->easy)
+		return;
+	curl_multi_remove_handle(call->upstream->multi, call->easy);
+	curl_easy_cleanup(call->easy);
+	call->easy = NULL;
+}
+
+static void call_free(struct call *call)
+{
+	release_transfer(call);
+	loop_timer_cancel(call->upstream->loop, &call->deadline);
+	LIST_REMOVE(call, entry);
+	secret_clear(&call->body);
+	secret_clear(&call->answer.body);
+	free(call);
+}
+
+/* ---- what became of it ---- */
+
+/* The first token of a header's value, as far as it is harmless in a log. */
+static void copy_token(char *to, size_t size, const char *value)
+{
+	size_t len = value ? strspn(value, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+					   "0123456789/+.-")
+			   : 0;
+
+	snprintf(to, size, "%.*s", (int)(len < size ? len : size - 1), value ? value : "");
+}
+
+static void note_answer(struct call *call)
+{
+	struct upstream_answer *answer = &call->answer;
+	struct curl_header *ray = NULL;
+	char *type = NULL;
+	char type_token[48];
+	char ray_token[48];
+
+	curl_easy_getinfo(call->easy, CURLINFO_CONTENT_TYPE, &type);
+	copy_token(type_token, sizeof(type_token), type);
+	answer->is_html = strcasecmp(type_token, "text/html") == 0 ||
+			  strcasecmp(type_token, "application/xhtml+xml") == 0;
+	if (answer->status < 300)
+		return;
+	curl_easy_header(call->easy, "cf-ray", 0, CURLH_HEADER, -1, &ray);
+	copy_token(ray_token, sizeof(ray_token), ray ? ray->value : NULL);
+	snprintf(answer->note, sizeof(answer->note), "%s, %zu bytes%s%s",
+		 *type_token ? type_token : "no content type", secret_len(&answer->body),
+		 *ray_token ? ", cf-ray " : "", ray_token);
+}
+
+static uint64_t time_info(CURL *easy, CURLINFO info)
+{
+	curl_off_t us = 0;
+
+	curl_easy_getinfo(easy, info, &us);
+	return us > 0 ? (uint64_t)us : 0;
+}
+
+static void read_phases(struct call *call)
+{
+	uint64_t connect = time_info(call->easy, CURLINFO_CONNECT_TIME_T);
+	uint64_t tls = time_info(call->easy, CURLINFO_APPCONNECT_TIME_T);
+	uint64_t ready = time_info(call->easy, CURLINFO_PRETRANSFER_TIME_T);
+	uint64_t first = time_info(call->easy, CURLINFO_STARTTRANSFER_TIME_T);
+	long new_connections = 0;
+	struct http_phases *phases = &call->answer.phases;
+
+	/* On a kept connection libcurl repeats in both figures the time it waited for it. */
+	curl_easy_getinfo(call->easy, CURLINFO_NUM_CONNECTS, &new_connections);
+	if (new_connections > 0) {
+		phases->connect_us = connect;
+		phases->tls_us = tls > connect ? tls - connect : 0;
+	} else {
+		phases->queue_us += ready;
+	}
+	phases->first_byte_us = first > ready ? first - ready : 0;
+}
+
+/* SSL_CONNECT_ERROR stands for both: OpenSSL found the handshake wrong, or the peer hung up in it.
+ * Only the first leaves an entry in OpenSSL's error queue, whose text starts so. */
+static bool is_tls_fault(const struct call *call, CURLcode code)
+{
+	switch (code) {
+	case CURLE_PEER_FAILED_VERIFICATION:
+	case CURLE_SSL_CACERT_BADFILE:
+	case CURLE_SSL_CERTPROBLEM:
+	case CURLE_SSL_CIPHER:
+	case CURLE_SSL_ISSUER_ERROR:
+	case CURLE_SSL_INVALIDCERTSTATUS:
+	case CURLE_SSL_PINNEDPUBKEYNOTMATCH:
+		return true;
+	case CURLE_SSL_CONNECT_ERROR:
+		return strstr(call->error, "error:") != NULL;
+	default:
+		return false;
+	}
+}
+
+static enum fault classify(const struct call *call, CURLcode code)
+{
+	bool was_sent = call->body_at > 0;
+
+	if (code == CURLE_OK)
+		return FAULT_NONE;
+	if (is_tls_fault(call, code))
+		return FAULT_UPSTREAM_TLS;
+	if (!was_sent)
+		return code == CURLE_OUT_OF_MEMORY ? FAULT_NO_MEMORY : FAULT_UPSTREAM_UNREACHABLE;
+	if (code == CURLE_OPERATION_TIMEDOUT)
+		return FAULT_UPSTREAM_TIMEOUT;
+	/* 1: what came is not HTTP. */
+	if (call->answer.status >= 200 || code == CURLE_UNSUPPORTED_PROTOCOL ||
+	    code == CURLE_WEIRD_SERVER_REPLY || call->is_oversize)
+		return FAULT_UPSTREAM_MALFORMED;
+	return FAULT_UPSTREAM_LOST;
+}
+
+/* How far it came, for the log. */
+static const char *phase_name(const struct call *call)
+{
+	if (call->answer.status >= 200)
+		return "answer";
+	if (call->body_at > 0)
+		return "wait";
+	if (time_info(call->easy, CURLINFO_CONNECT_TIME_T) > 0)
+		return "tls";
+	return time_info(call->easy, CURLINFO_NAMELOOKUP_TIME_T) > 0 ? "connect" : "lookup";
+}
+
+static void note_failure(struct call *call, CURLcode code)
+{
+	struct upstream_answer *answer = &call->answer;
+	const char *reason = *call->error ? call->error : curl_easy_strerror(code);
+
+	if (call->is_oversize)
+		reason = "over its ceiling";
+	else if (code == CURLE_SEND_FAIL_REWIND)
+		reason = "the kept connection was closed under the request";
+	snprintf(answer->note, sizeof(answer->note), "%s: %.180s", phase_name(call), reason);
+	for (size_t len = strlen(answer->note); len > 0 && answer->note[len - 1] == ' ';)
+		answer->note[--len] = '\0';
+}
+
+static void learn_version(struct call *call)
+{
+	long version = 0;
+
+	curl_easy_getinfo(call->easy, CURLINFO_HTTP_VERSION, &version);
+	bool is_multiplexed = version != CURL_HTTP_VERSION_1_1 && version != CURL_HTTP_VERSION_1_0;
+	if (is_multiplexed == call->upstream->is_multiplexed)
+		return;
+	call->upstream->is_multiplexed = is_multiplexed;
+	limit_connections(call->upstream);
+}
+
+static void note_idle(struct upstream *upstream)
+{
+	if (upstream->call_count == 0)
+		loop_timer_set(upstream->loop, &upstream->idle_timer, UPSTREAM_IDLE_MS);
+}
+
+/* The end of a call: tells, then forgets. */
+static void finish(struct call *call, CURLcode code)
+{
+	struct upstream *upstream = call->upstream;
+	struct upstream_answer *answer = &call->answer;
+	curl_off_t retry_after = 0;
+
+	curl_easy_getinfo(call->easy, CURLINFO_RESPONSE_CODE, &answer->status);
+	curl_easy_getinfo(call->easy, CURLINFO_RETRY_AFTER, &retry_after);
+	answer->retry_after_s =
+		retry_after > RETRY_AFTER_MAX_S ? RETRY_AFTER_MAX_S : (unsigned)retry_after;
+	answer->fault = classify(call, code);
+	read_phases(call);
+	if (answer->fault == FAULT_NONE) {
+		note_answer(call);
+		learn_version(call);
+	} else {
+		note_failure(call, code);
+	}
+	release_transfer(call);
+	upstream->call_count--;
+	call->done(call->context, answer);
+	call_free(call);
+	note_idle(upstream);
+}
+
+/* Nothing was sent: one more try, at once. */
+static bool retry(struct call *call)
+{
+	if (call->was_retried)
+		return false;
+	call->was_retried = true;
+	release_transfer(call);
+	secret_truncate(&call->answer.body, 0);
+	call->head_bytes = 0;
+	call->error[0] = '\0';
+	return start(call);
+}
+
+static void on_deadline(struct loop_timer *timer)
+{
+	struct call *call = CONTAINER(timer, struct call, deadline);
+
+	snprintf(call->error, sizeof(call->error), "no answer within %ld ms",
+		 call->upstream->config->timeout_ms);
+	finish(call, CURLE_OPERATION_TIMEDOUT);
+}
+
+/* ---- libcurl on the loop ---- */
+
+static void collect(struct upstream *upstream)
+{
+	CURLMsg *message;
+	int rest;
+
+	while ((message = curl_multi_info_read(upstream->multi, &rest))) {
+		struct call *call = NULL;
+		CURLcode code = message->data.result;
+
+		if (message->msg != CURLMSG_DONE)
+			continue;
+		curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, &call);
+		if (classify(call, code) == FAULT_UPSTREAM_UNREACHABLE && retry(call))
+			continue;
+		finish(call, code);
+	}
+}
+
+static void on_watch_ready(struct loop_io *io, uint32_t events)
+{
+	/* The watch may be gone when libcurl returns. */
+	struct upstream *upstream = CONTAINER(io, struct watch, io)->upstream;
+	int running;
+	int mask = (events & EPOLLIN ? CURL_CSELECT_IN : 0) |
+		   (events & EPOLLOUT ? CURL_CSELECT_OUT : 0) |
+		   (events & (EPOLLERR | EPOLLHUP) ? CURL_CSELECT_ERR : 0);
+
+	curl_multi_socket_action(upstream->multi, io->fd, mask, &running);
+	collect(upstream);
+}
+
+static void on_curl_timer(struct loop_timer *timer)
+{
+	struct upstream *upstream = CONTAINER(timer, struct upstream, curl_timer);
+	int running;
+
+	curl_multi_socket_action(upstream->multi, CURL_SOCKET_TIMEOUT, 0, &running);
+	collect(upstream);
+}
+
+static int want_timer(CURLM *multi, long timeout_ms, void *context)
+{
+	struct upstream *upstream = context;
+
+	(void)multi;
+	if (timeout_ms < 0)
+		loop_timer_cancel(upstream->loop, &upstream->curl_timer);
+	else
+		loop_timer_set(upstream->loop, &upstream->curl_timer, (uint64_t)timeout_ms);
+	return 0;
+}
+
+static int want_socket(CURL *easy, curl_socket_t fd, int what, void *context, void *attached)
+{
+	struct upstream *upstream = context;
+	struct watch *watch = attached;
+	uint32_t events =
+		(what & CURL_POLL_IN ? EPOLLIN : 0u) | (what & CURL_POLL_OUT ? EPOLLOUT : 0u);
+
+	(void)easy;
+	if (what == CURL_POLL_REMOVE) {
+		if (watch)
+			loop_remove(upstream->loop, &watch->io);
+		free(watch);
+		return 0;
+	}
+	if (watch)
+		return loop_change(upstream->loop, &watch->io, events) ? 0 : -1;
+	watch = calloc(1, sizeof(*watch));
+	if (!watch)
+		return -1;
+	watch->io = (struct loop_io){.fd = fd, .on_ready = on_watch_ready};
+	watch->upstream = upstream;
+	if (!loop_add(upstream->loop, &watch->io, events)) {
+		free(watch);
+		return -1;
+	}
+	curl_multi_assign(upstream->multi, fd, watch);
+	return 0;
+}
+
+static bool open_multi(struct upstream *upstream)
+{
+	upstream->multi = curl_multi_init();
+	if (!upstream->multi)
+		return false;
+	curl_multi_setopt(upstream->multi, CURLMOPT_SOCKETFUNCTION, want_socket);
+	curl_multi_setopt(upstream->multi, CURLMOPT_SOCKETDATA, upstream);
+	curl_multi_setopt(upstream->multi, CURLMOPT_TIMERFUNCTION, want_timer);
+	curl_multi_setopt(upstream->multi, CURLMOPT_TIMERDATA, upstream);
+	curl_multi_setopt(upstream->multi, CURLMOPT_PIPELINING, (long)CURLPIPE_MULTIPLEX);
+	curl_multi_setopt(upstream->multi, CURLMOPT_MAX_CONCURRENT_STREAMS,
+			  (long)STREAMS_PER_CONNECTION);
+	curl_multi_setopt(upstream->multi, CURLMOPT_MAXCONNECTS, upstream->connections_max);
+	limit_connections(upstream);
+	return true;
+}
+
+/* Nothing to do for a while: drop the connections, which would be too old soon, and with them the
+ * buffers of TLS and HTTP/2 that still hold the last logins. */
+static void on_idle(struct loop_timer *timer)
+{
+	struct upstream *upstream = CONTAINER(timer, struct upstream, idle_timer);
+	CURLM *old = upstream->multi;
+
+	if (open_multi(upstream)) {
+		curl_multi_cleanup(old);
+		loop_timer_cancel(upstream->loop, &upstream->curl_timer);
+		memory_trim();
+	} else {
+		upstream->multi = old;
+	}
+}
+
+/* ---- the room's doors ---- */
+
+struct upstream *upstream_open(struct loop *loop, const struct config *config, long connections_max,
+			       const char **ret_fault)
+{
+	struct upstream *upstream = calloc(1, sizeof(*upstream));
+	const curl_version_info_data *curl = curl_version_info(CURLVERSION_NOW);
+
+	*ret_fault = "not enough memory to start";
+	if (!upstream)
+		return NULL;
+	upstream->loop = loop;
+	upstream->config = config;
+	upstream->connections_max = connections_max;
+	upstream->is_multiplexed = true;
+	upstream->curl_timer.on_fire = on_curl_timer;
+	upstream->idle_timer.on_fire = on_idle;
+	LIST_INIT(&upstream->calls);
+	if (!(curl->features & CURL_VERSION_SSL) || !(curl->features & CURL_VERSION_HTTP2) ||
+	    !(curl->features & CURL_VERSION_ASYNCHDNS)) {
+		*ret_fault = "libcurl lacks TLS, HTTP/2 or a resolver that does not block; "
+			     "install Debian's libcurl4";
+		goto fail;
+	}
+	/* Accept: and no Expect:, which would cost a round trip. */
+	upstream->headers = curl_slist_append(NULL, "Accept: application/json");
+	if (!upstream->headers || !curl_slist_append(upstream->headers, "Expect:") ||
+	    curl_global_init(CURL_GLOBAL_DEFAULT) || !open_multi(upstream))
+		goto fail;
+	return upstream;
+fail:
+	upstream_close(upstream);
+	return NULL;
+}
+
+void upstream_close(struct upstream *upstream)
+{
+	if (!upstream)
+		return;
+	while (!LIST_EMPTY(&upstream->calls))
+		call_free(LIST_FIRST(&upstream->calls));
+	loop_timer_cancel(upstream->loop, &upstream->idle_timer);
+	curl_multi_cleanup(upstream->multi);
+	loop_timer_cancel(upstream->loop, &upstream->curl_timer);
+	curl_slist_free_all(upstream->headers);
+	free(upstream);
+	curl_global_cleanup();
+}
+
+static void refuse(struct secret *body, enum fault fault, upstream_done *done, void *context)
+{
+	struct upstream_answer answer = {.fault = fault};
+
+	secret_clear(body);
+	secret_init(&answer.body, ANSWER_MAX_BYTES);
+	done(context, &answer);
+}
+
+void upstream_post(struct upstream *upstream, struct secret *body, upstream_done *done,
+		   void *context)
+{
+	struct call *call;
+
+	if (upstream->call_count >= upstream->config->max_in_flight) {
+		refuse(body, FAULT_OVERLOADED, done, context);
+		return;
+	}
+	call = calloc(1, sizeof(*call));
+	if (!call) {
+		refuse(body, FAULT_NO_MEMORY, done, context);
+		return;
+	}
+	call->upstream = upstream;
+	call->done = done;
+	call->context = context;
+	call->deadline.on_fire = on_deadline;
+	secret_init(&call->answer.body, ANSWER_MAX_BYTES);
+	secret_move(&call->body, body);
+	LIST_INSERT_HEAD(&upstream->calls, call, entry);
+	if (!start(call)) {
+		call_free(call);
+		refuse(body, FAULT_NO_MEMORY, done, context);
+		return;
+	}
+	upstream->call_count++;
+	loop_timer_cancel(upstream->loop, &upstream->idle_timer);
+	loop_timer_set(upstream->loop, &call->deadline, (uint64_t)upstream->config->timeout_ms);
+}
+
+const char *upstream_version(void)
+{
+	return curl_version();
+}

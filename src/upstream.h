@@ -1,0 +1,57 @@
+/*
+ * One POST to the token server, and its answer.
+ *
+ * Floor 1. The only room that knows libcurl: one curl_multi on the loop, HTTP/2 multiplexed with
+ * HTTP/1.1 as fallback, TLS 1.2 or newer with verification, no redirects, a deadline of its own
+ * for each call.
+ */
+#ifndef UPSTREAM_H
+#define UPSTREAM_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "buf.h"
+#include "config.h"
+#include "fault.h"
+#include "http.h"
+#include "loop.h"
+
+struct upstream;
+
+struct upstream_answer {
+	enum fault fault; /* FAULT_NONE: an answer came, whatever it says; the rest is valid */
+	long status;
+	bool is_html;           /* its Content-Type is */
+	unsigned retry_after_s; /* 0: no such header */
+	struct secret body;     /* the callback may take it by secret_move(); else wiped after it */
+	struct http_phases phases; /* queue_us from the call of upstream_post() */
+	char note[200];            /* detail for the log, without secrets; "" for none */
+};
+
+/* Called exactly once per upstream_post(), perhaps before that returns. answer is lent. */
+typedef void upstream_done(void *context, struct upstream_answer *answer);
+
+/* Starts libcurl. config and loop are borrowed until upstream_close(). connections_max: how many
+ * descriptors it may use at one time. NULL: libcurl cannot be used, and fault (one sentence, a
+ * constant) says why. Sets up to config->max_in_flight + 2 timers. */
+struct upstream *upstream_open(struct loop *loop, const struct config *config, long connections_max,
+			       const char **ret_fault);
+
+/* Ends calls in flight without calling back. NULL is allowed. */
+void upstream_close(struct upstream *upstream);
+
+/*
+ * Posts a form to config->token_url. Takes body: it is empty afterwards, and wiped when the call
+ * ends. Faults: UPSTREAM_UNREACHABLE (nothing was sent, also not by the one retry),
+ * UPSTREAM_TIMEOUT and UPSTREAM_LOST (sent, and no answer), UPSTREAM_TLS, UPSTREAM_MALFORMED (cut
+ * off, or over ANSWER_MAX_BYTES), OVERLOADED (config->max_in_flight are under way), NO_MEMORY. A
+ * form is never sent twice.
+ */
+void upstream_post(struct upstream *upstream, struct secret *body, upstream_done *done,
+		   void *context);
+
+/* The version of libcurl and its TLS library, for --version. A constant. */
+const char *upstream_version(void);
+
+#endif
