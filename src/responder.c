@@ -3,6 +3,7 @@
 #include <fcgiapp.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -64,17 +65,24 @@ static bool read_params(struct responder *responder, struct responder_feed *feed
 	return false;
 }
 
+/* To the end of the stream, even when the body is full: what libfcgi leaves in the pipe would be
+ * the head of the next request. */
 static bool read_body(FCGX_Request *fcgi, struct secret *body)
 {
-	int len;
+	size_t room;
 
-	do {
-		if (!secret_reserve(body, BODY_STEP_BYTES))
+	while ((room = BODY_MAX_BYTES - secret_len(body)) > 0) {
+		size_t step = room < BODY_STEP_BYTES ? room : BODY_STEP_BYTES;
+		int len;
+
+		if (!secret_reserve(body, step))
 			return false;
-		len = FCGX_GetStr(secret_end(body), BODY_STEP_BYTES, fcgi->in);
+		len = FCGX_GetStr(secret_end(body), (int)step, fcgi->in);
 		secret_added(body, (size_t)len);
-	} while (len == BODY_STEP_BYTES);
-	return FCGX_GetError(fcgi->in) == 0;
+		if ((size_t)len < step)
+			return FCGX_GetError(fcgi->in) == 0;
+	}
+	return FCGX_GetChar(fcgi->in) == EOF && FCGX_GetError(fcgi->in) == 0;
 }
 
 /* What the client asked for. REQUEST_URI is the one variable that every server fills alike; the

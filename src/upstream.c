@@ -29,7 +29,8 @@ struct call {
 	struct upstream *upstream;
 	CURL *easy;
 	struct secret body;
-	size_t body_at; /* bytes given to libcurl */
+	size_t body_at;   /* bytes given to libcurl */
+	uint64_t sent_us; /* when the first of them was */
 	bool was_retried;
 	size_t head_bytes; /* of the answer */
 	bool is_oversize;
@@ -72,6 +73,8 @@ static size_t on_read(char *data, size_t size, size_t count, void *context)
 	size_t rest = secret_len(&call->body) - call->body_at;
 	size_t len = size * count < rest ? size * count : rest;
 
+	if (call->body_at == 0)
+		call->sent_us = loop_clock_us();
 	memcpy(data, secret_str(&call->body) + call->body_at, len);
 	call->body_at += len;
 	return len;
@@ -92,6 +95,8 @@ static size_t on_header(char *data, size_t size, size_t count, void *context)
 	struct call *call = context;
 
 	(void)data;
+	if (call->head_bytes == 0 && call->sent_us > 0)
+		call->answer.phases.first_byte_us = loop_clock_us() - call->sent_us;
 	call->head_bytes += size * count;
 	call->is_oversize = call->head_bytes > ANSWER_HEAD_MAX_BYTES;
 	return call->is_oversize ? 0 : size * count;
@@ -211,7 +216,6 @@ static void read_phases(struct call *call)
 	uint64_t connect = time_info(call->easy, CURLINFO_CONNECT_TIME_T);
 	uint64_t tls = time_info(call->easy, CURLINFO_APPCONNECT_TIME_T);
 	uint64_t ready = time_info(call->easy, CURLINFO_PRETRANSFER_TIME_T);
-	uint64_t first = time_info(call->easy, CURLINFO_STARTTRANSFER_TIME_T);
 	long new_connections = 0;
 	struct http_phases *phases = &call->answer.phases;
 
@@ -223,7 +227,6 @@ static void read_phases(struct call *call)
 	} else {
 		phases->queue_us += ready;
 	}
-	phases->first_byte_us = first > ready ? first - ready : 0;
 }
 
 /* SSL_CONNECT_ERROR stands for both: OpenSSL found the handshake wrong, or the peer hung up in it.

@@ -274,10 +274,9 @@ def test_request_may_be_aborted_before_it_is_complete(service, cut):
 
 
 def test_peer_may_leave_in_the_middle_of_a_request(service):
-    whole = good_login().encode()
-    for cut in range(0, len(whole), 10):
+    for cut in range(0, len(good_login().encode()), 10):
         with service.connect() as connection:
-            connection.send(whole[:cut])
+            connection.send(good_login().encode()[:cut])
     check_prompt(service)
     assert len(service.upstream.requests) == 1
 
@@ -350,7 +349,7 @@ def test_many_clients_that_leave_at_once(service):
 
 
 def test_client_that_leaves_when_upstream_never_answers(start):
-    service = start(settings={"BAKRYPT_TIMEOUT_MS": 600})
+    service = start(settings={"BAKRYPT_CONNECT_TIMEOUT_MS": 600, "BAKRYPT_TIMEOUT_MS": 600})
     service.upstream.script(upstream.silence)
     request = good_login()
     with service.connect() as connection:
@@ -448,7 +447,7 @@ def test_part_of_the_next_request_may_come_before_the_first_is_answered(service)
 @pytest.mark.parametrize("listen", ["unix", "tcp"])
 def test_peer_that_never_reads_is_hung_up_on_and_delays_nobody(start, listen):
     service = start(listen=listen)
-    requests = refused().encode(keep=True) * 20
+    requests = Request(b"{}", id=None).encode(keep=True) * 20
     with service.connect() as connection:
         connection.socket.settimeout(AT_ONCE_S)
         for _ in range(1000):

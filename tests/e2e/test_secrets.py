@@ -105,8 +105,8 @@ def test_the_search_finds_a_password_that_is_in_use(start):
 @pytest.mark.parametrize("workers", [1, 2])
 def test_client_secret_is_not_in_environment_or_command_line(start, workers):
     service = start(arguments=("--workers", workers))
-    service.check_token(service.post())
     pid = service.program.pid
+    service.check_token(service.post())
     if not folders.is_root():
         pytest.skip("only root can read the environment of a process that is not dumpable")
     for each in (pid, *procfs.children(pid)):

@@ -10,13 +10,14 @@ import time
 
 import pytest
 
-from servers import fastcgi, ports, procfs, upstream
+from servers import fastcgi, ports, procfs, source, upstream
 from servers.process import ServerError, wait_until
 from servers.program import CLIENT_ID, CLIENT_SECRET, Program, binary, make_env, run_once
 from servers.service import PASSWORD, TIMEOUT_MS, USER, Service, good_login
 
 USAGE, CONFIG = 64, 78  # sysexits.h
 SOON_S = 3.0
+STOP_S = (TIMEOUT_MS + source.ceiling("LINGER_MS")) / 1000 + 1  # whatever peers do
 
 
 def settings(authority, **changes):
@@ -140,7 +141,7 @@ def test_incomplete_request_does_not_hold_up_the_stop(folder, authority):
             connection.send(good_login().encode()[:-9])
             service.check_token(service.post())
             service.program.send_signal(signal.SIGTERM)
-            assert service.program.wait(TIMEOUT_MS / 1000 + 1) == 0
+            assert service.program.wait(STOP_S) == 0
 
 
 def test_second_signal_during_the_stop_changes_nothing(folder, authority):
@@ -202,11 +203,17 @@ def test_socket_is_for_owner_and_group_only(start):
 
 # Workers ------------------------------------------------------------------------------------------
 
+def find_workers(service, count):
+    """Their process ids, once all of them are there."""
+    pid = service.program.pid
+    wait_until(lambda: len(procfs.children(pid)) == count, SOON_S, "all workers are there")
+    return procfs.children(pid)
+
+
 def test_killed_worker_is_replaced(start):
     service = start(arguments=("--workers", 2))
     pid = service.program.pid
-    before = procfs.children(pid)
-    assert len(before) == 2
+    before = find_workers(service, 2)
     os.kill(before[0], signal.SIGKILL)
 
     def is_replaced():
@@ -221,7 +228,7 @@ def test_killed_worker_is_replaced(start):
 def test_all_workers_killed_are_replaced(start):
     service = start(arguments=("--workers", 2))
     pid = service.program.pid
-    before = procfs.children(pid)
+    before = find_workers(service, 2)
     for child in before:
         os.kill(child, signal.SIGKILL)
     wait_until(lambda: len(set(procfs.children(pid)) - set(before)) == 2, SOON_S, "new workers")
@@ -231,8 +238,7 @@ def test_all_workers_killed_are_replaced(start):
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_stop_leaves_no_worker_behind(folder, authority, number):
     with running(folder, authority, arguments=("--workers", 3)) as service:
-        workers = procfs.children(service.program.pid)
-        assert len(workers) == 3
+        workers = find_workers(service, 3)
         service.program.send_signal(number)
         assert service.program.wait(SOON_S) == 0
         assert not [worker for worker in workers if procfs.is_alive(worker)]
@@ -241,7 +247,7 @@ def test_stop_leaves_no_worker_behind(folder, authority, number):
 
 def test_workers_do_not_outlive_a_killed_parent(folder, authority):
     with running(folder, authority, arguments=("--workers", 2)) as service:
-        workers = procfs.children(service.program.pid)
+        workers = find_workers(service, 2)
         service.program.send_signal(signal.SIGKILL)
         wait_until(lambda: not any(map(procfs.is_alive, workers)), SOON_S, "the workers end")
 
@@ -253,7 +259,7 @@ def test_login_in_flight_survives_the_death_of_the_other_worker(start):
     with service.connect() as connection:
         connection.send(good_login().encode())
         service.upstream.wait_for_requests(1)
-        for worker in procfs.children(service.program.pid):
+        for worker in find_workers(service, 2):
             if not procfs.is_connected(worker, service.upstream.port):
                 os.kill(worker, signal.SIGKILL)
         held.release()
@@ -434,7 +440,7 @@ def test_address_that_cannot_be_listened_on(authority, address):
     done = run_once("--listen", address, settings=settings(authority))
     assert done.returncode not in (0, None) and done.returncode > 0
     assert len(done.stderr.splitlines()) == 1
-    assert address[:20] in done.stderr
+    assert address[:10] in done.stderr
 
 
 def test_group_that_does_not_exist(folder, authority):
@@ -522,18 +528,18 @@ def test_client_gone_before_its_reply_ends_nothing(start):
     for leave in (fastcgi.Connection.close, fastcgi.Connection.reset):
         for _ in range(50):
             connection = service.connect()
-            connection.send(fastcgi.Request(b"{}").encode(keep=True) * 3)
+            connection.send(fastcgi.Request(b"{}", id=None).encode(keep=True) * 3)
             leave(connection)
     service.check_token(service.post())
 
 
-@pytest.mark.parametrize("allowed, source, is_served", [
+@pytest.mark.parametrize("allowed, peer, is_served", [
     (None, "127.0.0.2", True), ("127.0.0.1", "127.0.0.1", True), ("127.0.0.1", "127.0.0.2", False),
     ("192.0.2.1,127.0.0.2", "127.0.0.2", True), ("192.0.2.1", "127.0.0.1", False),
     ("127.0.0.1, ::1", "127.0.0.1", True), ("::ffff:127.0.0.1", "127.0.0.1", True)])
-def test_web_servers_that_may_connect_over_tcp(start, allowed, source, is_served):
+def test_web_servers_that_may_connect_over_tcp(start, allowed, peer, is_served):
     service = start(listen="tcp", settings={"FCGI_WEB_SERVER_ADDRS": allowed})
-    with service.connect(source=source) as connection:
+    with service.connect(source=peer) as connection:
         connection.try_send(good_login().encode())
         if is_served:
             service.check_token(connection.read_reply())

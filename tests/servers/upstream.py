@@ -17,6 +17,7 @@ import ssl
 import struct
 import threading
 import time
+import warnings
 from collections import deque
 from dataclasses import dataclass
 from urllib.parse import parse_qs
@@ -248,8 +249,10 @@ def server_context(certificate, key, *, newest=None, ciphers=None):
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.set_alpn_protocols(["http/1.1"])
     if newest:
-        context.minimum_version = ssl.TLSVersion.TLSv1
-        context.maximum_version = newest
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)
+            context.minimum_version = ssl.TLSVersion.TLSv1
+            context.maximum_version = newest
     if ciphers:
         context.set_ciphers(ciphers)
     context.load_cert_chain(certificate, key)
