@@ -80,6 +80,9 @@
  */
 #define STREAMS_PER_CONNECTION 100
 
+/* Connections to a token server that speaks HTTP/2, or is not known yet, at least. */
+#define SHARED_CONNECTIONS_MIN 16
+
 /* A connection to the token server idle for this long is not used again: servers close theirs
  * after 60 s or more, and a login sent into a closing connection fails. After the same time
  * without any login, everything libcurl holds is released, and with it what it remembers. */

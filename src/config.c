@@ -70,7 +70,7 @@ const struct setting settings[SETTING_COUNT] = {
 			.fallback = "12000",
 			.min = 50,
 			.max = 120000,
-			.help = "for the token server's answer, from the start"},
+			.help = "for the token server's answer, connecting too"},
 	[MAX_IN_FLIGHT] = {.name = "BAKRYPT_MAX_IN_FLIGHT",
 			   .type = TYPE_INTEGER,
 			   .member = offsetof(struct config, max_in_flight),

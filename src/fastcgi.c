@@ -179,7 +179,6 @@ static void serve(struct connection *connection, unsigned char *bytes, const str
 {
 	struct fastcgi *door = connection->door;
 	struct http_exchange *x = &connection->exchange;
-	bool is_whole = body_state == HTTP_BODY_WHOLE;
 
 	loop_timer_cancel(door->loop, &connection->timer);
 	enter(connection, SERVING);
@@ -187,15 +186,14 @@ static void serve(struct connection *connection, unsigned char *bytes, const str
 	x->arrived_us = loop_clock_us();
 	x->request.body_state = body_state;
 	connection->responder =
-		responder_open(&door->feed, bytes, is_whole ? gate->stdin_end : gate->params_end,
-			       is_whole, connection->io.fd, &x->request);
+		responder_open(&door->feed, bytes, gate, connection->io.fd, &x->request);
 	if (!connection->responder) {
 		log_reject("no memory, or a request that libfcgi does not take");
 		enter(connection, DOOMED);
 		return;
 	}
 	connection->is_kept = responder_is_kept(connection->responder);
-	connection->is_cut_short = !is_whole;
+	connection->is_cut_short = body_state != HTTP_BODY_WHOLE;
 	gateway_serve(door->gateway, x);
 }
 

@@ -64,8 +64,8 @@ static const char *find_byte(const char *text, const char *end, char byte)
 	return found ? found : end;
 }
 
-enum http_form_verdict http_read_form_pair(const char **cursor, const char *end,
-					   struct secret *name, struct secret *value)
+enum form_verdict form_read_pair(const char **cursor, const char *end, struct secret *name,
+				 struct secret *value)
 {
 	const char *pair = *cursor;
 
@@ -76,19 +76,19 @@ enum http_form_verdict http_read_form_pair(const char **cursor, const char *end,
 	const char *pair_end = find_byte(pair, end, '&');
 	*cursor = pair_end;
 	if (pair == end)
-		return HTTP_FORM_END;
+		return FORM_END;
 
 	const char *name_end = find_byte(pair, pair_end, '=');
 	const char *value_start = name_end < pair_end ? name_end + 1 : pair_end;
 	if (decode_form_part(pair, name_end, name) &&
 	    decode_form_part(value_start, pair_end, value))
-		return HTTP_FORM_OK;
+		return FORM_OK;
 	secret_truncate(name, 0);
 	secret_truncate(value, 0);
-	return HTTP_FORM_BAD;
+	return FORM_BAD;
 }
 
-bool http_write_form_text(struct secret *out, const char *text, size_t len)
+bool form_write_text(struct secret *out, const char *text, size_t len)
 {
 	static const char digits[] = "0123456789ABCDEF";
 	size_t len_before = secret_len(out);

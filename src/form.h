@@ -20,21 +20,21 @@ int form_decode_byte(const char *text, const char *end);
 /* How many bytes of text form_decode_byte() took, where it did not fail. */
 size_t form_encoded_length(const char *text);
 
-enum http_form_verdict {
-	HTTP_FORM_OK,
-	HTTP_FORM_END,
-	HTTP_FORM_BAD, /* bad %xx, %00 or NUL, not UTF-8, or a part over its buffer */
+enum form_verdict {
+	FORM_OK,
+	FORM_END,
+	FORM_BAD, /* bad %xx, %00 or NUL, not UTF-8, or a part over its buffer */
 };
 
 /* Reads the next name=value pair of an application/x-www-form-urlencoded text and moves *cursor
  * past it, a bad one too; end is the byte behind the text. Empty parts ("&&") are skipped, "+" is a
- * space. name and value are emptied first, and hold decoded bytes only after HTTP_FORM_OK. Without
- * memory: HTTP_FORM_BAD. */
-enum http_form_verdict http_read_form_pair(const char **cursor, const char *end,
-					   struct secret *name, struct secret *value);
+ * space. name and value are emptied first, and hold decoded bytes only after FORM_OK. Without
+ * memory: FORM_BAD. */
+enum form_verdict form_read_pair(const char **cursor, const char *end, struct secret *name,
+				 struct secret *value);
 
 /* Appends text percent-encoded for a form: letters, digits and "-._*" as they are, every other
  * byte as %XX, space as "+". False as secret_append. */
-bool http_write_form_text(struct secret *out, const char *text, size_t len);
+bool form_write_text(struct secret *out, const char *text, size_t len);
 
 #endif

@@ -20,14 +20,16 @@ enum gate_verdict {
 	GATE_BAD,       /* nothing that libfcgi may see */
 };
 
-/* Positions are bytes from the start. The two ends are behind an 8-byte record header whose
- * padding is still to come: libfcgi leaves the padding of a last record unread, so whoever feeds it
- * stops there and takes the padding's length (2 bytes before) out of the header. */
+/* Positions are bytes from the start. The two ends are behind the 8-byte header of an empty record,
+ * whose padding is still to come: libfcgi forgets to skip padding there, so whoever feeds it leaves
+ * that out, and takes its length (2 bytes before the end) out of the header. */
 struct gate {
-	size_t need_bytes;     /* after GATE_MORE: before this much is there, no look tells more */
-	size_t params_end;     /* the end of PARAMS; 0: not all are there, no reply is possible */
-	size_t stdin_end;      /* after GATE_READY: the end of STDIN */
-	size_t request_bytes;  /* after GATE_READY: where the next request begins */
+	size_t need_bytes;    /* after GATE_MORE: before this much is there, no look tells more */
+	size_t params_end;    /* the end of PARAMS; 0: not all are there, no reply is possible */
+	size_t stdin_begin;   /* behind the padding of that */
+	size_t stdin_end;     /* after GATE_READY: the end of STDIN */
+	size_t request_bytes; /* after GATE_READY: behind its padding, where the next request begins
+			       */
 	const char *complaint; /* after GATE_BAD: a constant sentence for the log */
 };
 

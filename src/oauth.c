@@ -90,17 +90,16 @@ static enum fault read_form(const struct secret *body, struct oauth_credentials 
 	const char *end = cursor + secret_len(body);
 	struct secret name;
 	struct secret value;
-	enum http_form_verdict verdict;
+	enum form_verdict verdict;
 	enum fault fault = FAULT_NONE;
 
 	secret_init(&name, BODY_MAX_BYTES);
 	secret_init(&value, BODY_MAX_BYTES);
 	while (fault == FAULT_NONE &&
-	       (verdict = http_read_form_pair(&cursor, end, &name, &value)) != HTTP_FORM_END) {
-		fault = verdict == HTTP_FORM_BAD
-				? FAULT_FIELD_TEXT
-				: take_field(c, secret_str(&name), secret_str(&value),
-					     secret_len(&value));
+	       (verdict = form_read_pair(&cursor, end, &name, &value)) != FORM_END) {
+		fault = verdict == FORM_BAD ? FAULT_FIELD_TEXT
+					    : take_field(c, secret_str(&name), secret_str(&value),
+							 secret_len(&value));
 	}
 	secret_clear(&name);
 	secret_clear(&value);
@@ -132,15 +131,23 @@ bool oauth_has_credentials(const char *query, size_t len)
 	const char *end = query + len;
 	struct secret name;
 	struct secret value;
-	enum http_form_verdict verdict;
 	bool found = false;
 
 	secret_init(&name, PARAMS_MAX_BYTES);
-	secret_init(&value, PARAMS_MAX_BYTES);
-	while (!found &&
-	       (verdict = http_read_form_pair(&query, end, &name, &value)) == HTTP_FORM_OK)
-		found = strcmp(secret_str(&name), "username") == 0 ||
-			strcmp(secret_str(&name), "password") == 0;
+	secret_init(&value, 0);
+	/* The names alone: a password whose value is badly encoded is in the logs all the same. */
+	while (!found && query < end) {
+		const char *pair_end = memchr(query, '&', (size_t)(end - query));
+		const char *name_end;
+
+		pair_end = pair_end ? pair_end : end;
+		name_end = memchr(query, '=', (size_t)(pair_end - query));
+		name_end = name_end ? name_end : pair_end;
+		found = form_read_pair(&query, name_end, &name, &value) == FORM_OK &&
+			(strcmp(secret_str(&name), "username") == 0 ||
+			 strcmp(secret_str(&name), "password") == 0);
+		query = pair_end < end ? pair_end + 1 : end;
+	}
 	secret_clear(&name);
 	secret_clear(&value);
 	return found;
@@ -152,7 +159,7 @@ static bool write_field(struct secret *out, const char *name, const char *text, 
 {
 	return (secret_len(out) == 0 || secret_append_str(out, "&")) &&
 	       secret_append_str(out, name) && secret_append_str(out, "=") &&
-	       http_write_form_text(out, text, len);
+	       form_write_text(out, text, len);
 }
 
 static bool write_secret(struct secret *out, const char *name, const struct secret *value)

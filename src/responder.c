@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include "ceilings.h"
@@ -46,16 +47,27 @@ void responder_feed_close(struct responder_feed *feed)
 	}
 }
 
-/* Lets libfcgi read the parameters. It would leave the padding of the last record in the pipe, so
- * that padding is taken out of the record's header, the last 8 bytes. */
-static bool read_params(struct responder *responder, struct responder_feed *feed,
-			unsigned char *bytes, size_t len)
+/* Puts the records into the pipe, without the padding of the empty ones. */
+static bool feed_records(struct responder_feed *feed, unsigned char *bytes, const struct gate *gate,
+			 bool has_body)
 {
-	FCGX_Request *fcgi = &responder->fcgi;
+	struct iovec parts[2] = {
+		{.iov_base = bytes, .iov_len = gate->params_end},
+		{.iov_base = bytes + gate->stdin_begin},
+	};
 
-	bytes[len - 2] = 0;
-	if (FCGX_InitRequest(fcgi, -1, FCGI_FAIL_ACCEPT_ON_INTR) != 0 ||
-	    write(feed->fds[1], bytes, len) != (ssize_t)len)
+	bytes[gate->params_end - 2] = 0;
+	if (has_body) {
+		bytes[gate->stdin_end - 2] = 0;
+		parts[1].iov_len = gate->stdin_end - gate->stdin_begin;
+	}
+	return writev(feed->fds[1], parts, 2) == (ssize_t)(parts[0].iov_len + parts[1].iov_len);
+}
+
+/* Lets libfcgi read the parameters. */
+static bool read_params(FCGX_Request *fcgi, struct responder_feed *feed)
+{
+	if (FCGX_InitRequest(fcgi, -1, FCGI_FAIL_ACCEPT_ON_INTR) != 0)
 		return false;
 	fcgi->ipcFd = feed->fds[0];
 	fcgi->keepConnection = 1; /* or FCGX_Accept_r() closes ipcFd before it starts */
@@ -119,14 +131,16 @@ static void fill_request(struct http_request *request, char **params)
 		request->body_state = HTTP_BODY_CUT;
 }
 
-struct responder *responder_open(struct responder_feed *feed, unsigned char *bytes, size_t len,
-				 bool has_body, int reply_fd, struct http_request *request)
+struct responder *responder_open(struct responder_feed *feed, unsigned char *bytes,
+				 const struct gate *gate, int reply_fd,
+				 struct http_request *request)
 {
 	struct responder *responder = calloc(1, sizeof(*responder));
+	bool has_body = request->body_state == HTTP_BODY_WHOLE;
 
 	if (!responder)
 		return NULL;
-	if (!read_params(responder, feed, bytes, len) ||
+	if (!feed_records(feed, bytes, gate, has_body) || !read_params(&responder->fcgi, feed) ||
 	    (has_body && !read_body(&responder->fcgi, &request->body))) {
 		/* What is left in the pipe must not become part of the next request. */
 		responder_close(responder);

@@ -10,6 +10,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "gate.h"
 #include "http.h"
 
 struct responder;
@@ -24,14 +25,15 @@ bool responder_feed_open(struct responder_feed *feed);
 void responder_feed_close(struct responder_feed *feed);
 
 /*
- * Reads one request. bytes are its records up to the header of the last one, whose padding's length
- * is changed; they end with STDIN (has_body), or with PARAMS. Fills in request, whose texts belong
- * to the responder, and compares its body with CONTENT_LENGTH; request->body_state tells what is
- * known of the body before. The reply will go to reply_fd, which stays the caller's. NULL without
- * memory, or if libfcgi refuses what the gate has let through.
+ * Reads one request from bytes, at which the gate has looked; two of them are changed. Fills in
+ * request, whose texts belong to the responder. On entry request->body_state says what is known of
+ * the body: only if it is HTTP_BODY_WHOLE is it read, and compared with CONTENT_LENGTH. The reply
+ * will go to reply_fd, which stays the caller's. NULL without memory, or if libfcgi refuses what
+ * the gate has let through.
  */
-struct responder *responder_open(struct responder_feed *feed, unsigned char *bytes, size_t len,
-				 bool has_body, int reply_fd, struct http_request *request);
+struct responder *responder_open(struct responder_feed *feed, unsigned char *bytes,
+				 const struct gate *gate, int reply_fd,
+				 struct http_request *request);
 
 /* Whether the web server asked for the connection to stay open (FCGI_KEEP_CONN). */
 bool responder_is_kept(const struct responder *responder);

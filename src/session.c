@@ -5,11 +5,6 @@
 #include "loop.h"
 #include "oauth.h"
 
-static unsigned clamp_retry_after(unsigned seconds)
-{
-	return seconds < RETRY_AFTER_MIN_S ? RETRY_AFTER_MIN_S : seconds;
-}
-
 /* What the log line says besides the event: the hint for our own fault, else upstream's traits. */
 static void note_verdict(struct http_exchange *x, const struct oauth_verdict *verdict,
 			 const struct upstream_answer *answer)
@@ -33,9 +28,8 @@ static enum fault read_answer(struct http_exchange *x, const struct upstream_ans
 	x->upstream_error = verdict.error;
 	x->is_off_contract = verdict.is_off_contract;
 	note_verdict(x, &verdict, answer);
-	if ((verdict.fault == FAULT_UPSTREAM_429 || verdict.fault == FAULT_UPSTREAM_BUSY) &&
-	    answer->retry_after_s > 0)
-		x->reply.retry_after_s = clamp_retry_after(answer->retry_after_s);
+	if (verdict.fault == FAULT_UPSTREAM_429 || verdict.fault == FAULT_UPSTREAM_BUSY)
+		x->reply.retry_after_s = answer->retry_after_s;
 	return verdict.fault;
 }
 

@@ -7,6 +7,7 @@
 #include <strings.h>
 #include <sys/epoll.h>
 #include <sys/queue.h>
+#include <time.h>
 
 #include "ceilings.h"
 #include "memory.h"
@@ -58,6 +59,8 @@ static void limit_connections(struct upstream *upstream)
 	long shared = upstream->config->max_in_flight / STREAMS_PER_CONNECTION + 1;
 	long limit = upstream->connections_max;
 
+	if (shared < SHARED_CONNECTIONS_MIN)
+		shared = SHARED_CONNECTIONS_MIN;
 	if (upstream->is_multiplexed && shared < limit)
 		limit = shared;
 	curl_multi_setopt(upstream->multi, CURLMOPT_MAX_HOST_CONNECTIONS, limit);
@@ -182,10 +185,41 @@ static void copy_token(char *to, size_t size, const char *value)
 	snprintf(to, size, "%.*s", (int)(len < size ? len : size - 1), value ? value : "");
 }
 
+static const char *header_value(CURL *easy, const char *name)
+{
+	struct curl_header *header = NULL;
+
+	return curl_easy_header(easy, name, 0, CURLH_HEADER, -1, &header) == CURLHE_OK
+		       ? header->value
+		       : NULL;
+}
+
+/* Retry-After as a number of seconds or a date (RFC 9110 section 10.2.3), clamped; 0 if there is
+ * none that can be read. CURLINFO_RETRY_AFTER does not tell "0" from none, and wraps around. */
+static unsigned read_retry_after(CURL *easy)
+{
+	const char *value = header_value(easy, "retry-after");
+	size_t digits = value ? strspn(value, "0123456789") : 0;
+	double seconds;
+
+	if (!value)
+		return 0;
+	if (digits > 0 && value[digits] == '\0') {
+		seconds = digits < 10 ? (double)strtol(value, NULL, 10) : RETRY_AFTER_MAX_S;
+	} else {
+		time_t date = curl_getdate(value, NULL);
+		if (date < 0)
+			return 0;
+		seconds = difftime(date, time(NULL));
+	}
+	if (seconds < RETRY_AFTER_MIN_S)
+		return RETRY_AFTER_MIN_S;
+	return seconds > RETRY_AFTER_MAX_S ? RETRY_AFTER_MAX_S : (unsigned)seconds;
+}
+
 static void note_answer(struct call *call)
 {
 	struct upstream_answer *answer = &call->answer;
-	struct curl_header *ray = NULL;
 	char *type = NULL;
 	char type_token[48];
 	char ray_token[48];
@@ -196,8 +230,7 @@ static void note_answer(struct call *call)
 			  strcasecmp(type_token, "application/xhtml+xml") == 0;
 	if (answer->status < 300)
 		return;
-	curl_easy_header(call->easy, "cf-ray", 0, CURLH_HEADER, -1, &ray);
-	copy_token(ray_token, sizeof(ray_token), ray ? ray->value : NULL);
+	copy_token(ray_token, sizeof(ray_token), header_value(call->easy, "cf-ray"));
 	snprintf(answer->note, sizeof(answer->note), "%s, %zu bytes%s%s",
 		 *type_token ? type_token : "no content type", secret_len(&answer->body),
 		 *ray_token ? ", cf-ray " : "", ray_token);
@@ -317,12 +350,9 @@ static void finish(struct call *call, CURLcode code)
 {
 	struct upstream *upstream = call->upstream;
 	struct upstream_answer *answer = &call->answer;
-	curl_off_t retry_after = 0;
 
 	curl_easy_getinfo(call->easy, CURLINFO_RESPONSE_CODE, &answer->status);
-	curl_easy_getinfo(call->easy, CURLINFO_RETRY_AFTER, &retry_after);
-	answer->retry_after_s =
-		retry_after > RETRY_AFTER_MAX_S ? RETRY_AFTER_MAX_S : (unsigned)retry_after;
+	answer->retry_after_s = read_retry_after(call->easy);
 	answer->fault = classify(call, code);
 	read_phases(call);
 	if (answer->fault == FAULT_NONE) {

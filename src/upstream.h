@@ -23,7 +23,7 @@ struct upstream_answer {
 	enum fault fault; /* FAULT_NONE: an answer came, whatever it says; the rest is valid */
 	long status;
 	bool is_html;           /* its Content-Type is */
-	unsigned retry_after_s; /* 0: no such header */
+	unsigned retry_after_s; /* clamped; 0: no such header */
 	struct secret body;     /* the callback may take it by secret_move(); else wiped after it */
 	struct http_phases phases; /* queue_us from the call of upstream_post() */
 	char note[200];            /* detail for the log, without secrets; "" for none */

@@ -35,9 +35,9 @@ static void open_reader(struct reader *r, const char *text, size_t len)
 	assert_true(secret_append_str(&r->value, "from before"));
 }
 
-static enum http_form_verdict read_pair(struct reader *r)
+static enum form_verdict read_pair(struct reader *r)
 {
-	return http_read_form_pair(&r->cursor, r->end, &r->name, &r->value);
+	return form_read_pair(&r->cursor, r->end, &r->name, &r->value);
 }
 
 static void close_reader(struct reader *r)
@@ -63,11 +63,11 @@ static void check_pairs(const struct pair_row *rows, size_t count)
 	for (size_t i = 0; i < count; i++) {
 		struct reader r;
 		open_reader(&r, rows[i].text, strlen(rows[i].text));
-		if (read_pair(&r) != HTTP_FORM_OK)
+		if (read_pair(&r) != FORM_OK)
 			fail_msg("%s", rows[i].text);
 		assert_string_equal(secret_str(&r.name), rows[i].name);
 		assert_string_equal(secret_str(&r.value), rows[i].value);
-		assert_int_equal(read_pair(&r), HTTP_FORM_END);
+		assert_int_equal(read_pair(&r), FORM_END);
 		assert_empty(&r);
 		assert_ptr_equal(r.cursor, r.end);
 		close_reader(&r);
@@ -133,9 +133,9 @@ static void test_nothing_is_the_end(void **state)
 	for (size_t i = 0; i < COUNT_OF(rows); i++) {
 		struct reader r;
 		open_reader(&r, rows[i], strlen(rows[i]));
-		assert_int_equal(read_pair(&r), HTTP_FORM_END);
+		assert_int_equal(read_pair(&r), FORM_END);
 		assert_empty(&r);
-		assert_int_equal(read_pair(&r), HTTP_FORM_END);
+		assert_int_equal(read_pair(&r), FORM_END);
 		close_reader(&r);
 	}
 }
@@ -149,11 +149,11 @@ static void test_pairs_come_in_their_order(void **state)
 	(void)state;
 	open_reader(&r, text, sizeof(text) - 1);
 	for (size_t i = 0; i < COUNT_OF(values); i++) {
-		assert_int_equal(read_pair(&r), HTTP_FORM_OK);
+		assert_int_equal(read_pair(&r), FORM_OK);
 		assert_string_equal(secret_str(&r.name), i == 1 ? "password" : "username");
 		assert_string_equal(secret_str(&r.value), values[i]);
 	}
-	assert_int_equal(read_pair(&r), HTTP_FORM_END);
+	assert_int_equal(read_pair(&r), FORM_END);
 	close_reader(&r);
 }
 
@@ -176,10 +176,10 @@ static void check_bad(const struct text_row *rows, size_t count)
 		memcpy(text, rows[i].text, rows[i].len);
 		memcpy(text + rows[i].len, "&a=b", 4);
 		open_reader(&r, text, rows[i].len + 4);
-		if (read_pair(&r) != HTTP_FORM_BAD)
+		if (read_pair(&r) != FORM_BAD)
 			fail_msg("row %zu, %s", i, rows[i].text);
 		assert_empty(&r);
-		assert_int_equal(read_pair(&r), HTTP_FORM_OK);
+		assert_int_equal(read_pair(&r), FORM_OK);
 		assert_string_equal(secret_str(&r.value), "b");
 		close_reader(&r);
 	}
@@ -205,9 +205,9 @@ static void test_percent_at_the_very_end_is_refused(void **state)
 	for (size_t i = 0; i < COUNT_OF(rows); i++) {
 		struct reader r;
 		open_reader(&r, rows[i], strlen(rows[i]));
-		assert_int_equal(read_pair(&r), HTTP_FORM_BAD);
+		assert_int_equal(read_pair(&r), FORM_BAD);
 		assert_empty(&r);
-		assert_int_equal(read_pair(&r), HTTP_FORM_END);
+		assert_int_equal(read_pair(&r), FORM_END);
 		close_reader(&r);
 	}
 }
@@ -279,7 +279,7 @@ static void test_text_is_percent_encoded(void **state)
 	for (size_t i = 0; i < COUNT_OF(rows); i++) {
 		struct secret out;
 		secret_init(&out, 100);
-		assert_true(http_write_form_text(&out, rows[i].text, rows[i].len));
+		assert_true(form_write_text(&out, rows[i].text, rows[i].len));
 		assert_string_equal(secret_str(&out), rows[i].expected);
 		secret_clear(&out);
 	}
@@ -292,9 +292,9 @@ static void test_what_does_not_fit_is_not_begun(void **state)
 	(void)state;
 	secret_init(&out, 6);
 	assert_true(secret_append_str(&out, "a="));
-	assert_false(http_write_form_text(&out, "xy&", 3));
+	assert_false(form_write_text(&out, "xy&", 3));
 	assert_string_equal(secret_str(&out), "a=");
-	assert_true(http_write_form_text(&out, "x&", 2));
+	assert_true(form_write_text(&out, "x&", 2));
 	assert_string_equal(secret_str(&out), "a=x%26");
 	secret_clear(&out);
 }
@@ -309,9 +309,9 @@ static void test_what_is_written_is_read_again(void **state)
 	for (unsigned char c = 1; c < 0x80; c++) {
 		char text[] = {'a', (char)c, 'b'};
 		assert_true(secret_set(&out, "p=", 2));
-		assert_true(http_write_form_text(&out, text, sizeof(text)));
+		assert_true(form_write_text(&out, text, sizeof(text)));
 		open_reader(&r, secret_str(&out), secret_len(&out));
-		assert_int_equal(read_pair(&r), HTTP_FORM_OK);
+		assert_int_equal(read_pair(&r), FORM_OK);
 		assert_int_equal(secret_len(&r.value), 3);
 		assert_memory_equal(secret_str(&r.value), text, 3);
 		close_reader(&r);
