@@ -179,6 +179,8 @@ static enum gate_verdict look_at_record(struct gate *gate, struct walk *walk, si
 	complaint = walk->has_begun ? walk_stream_record(walk, &record) : walk_begin(walk, &record);
 	if (complaint)
 		return bad(gate, complaint);
+	if (gate->params_begin == 0)
+		gate->params_begin = record.total_bytes;
 	if (walk->has_params && gate->params_end == 0) {
 		gate->params_end = at + HEADER_BYTES;
 		gate->stdin_begin = at + record.total_bytes;

@@ -20,13 +20,17 @@ enum gate_verdict {
 	GATE_BAD,       /* nothing that libfcgi may see */
 };
 
-/* Positions are bytes from the start. The two ends are behind the 8-byte header of an empty record,
- * whose padding is still to come: libfcgi forgets to skip padding there, so whoever feeds it leaves
- * that out, and takes its length (2 bytes before the end) out of the header. */
+/* BEGIN_REQUEST without its padding. */
+#define GATE_BEGIN_BYTES 16
+
+/* Positions are bytes from the start. libfcgi forgets to skip the padding of BEGIN_REQUEST and of
+ * the two empty records. So whoever feeds it leaves that padding out, and takes its length (the
+ * last byte but one) out of those three headers; the two ends are behind the latter two. */
 struct gate {
 	size_t need_bytes;    /* after GATE_MORE: before this much is there, no look tells more */
+	size_t params_begin;  /* behind the padding of BEGIN_REQUEST */
 	size_t params_end;    /* the end of PARAMS; 0: not all are there, no reply is possible */
-	size_t stdin_begin;   /* behind the padding of that */
+	size_t stdin_begin;   /* behind the padding of the empty PARAMS */
 	size_t stdin_end;     /* after GATE_READY: the end of STDIN */
 	size_t request_bytes; /* after GATE_READY: behind its padding, where the next request begins
 			       */

@@ -47,21 +47,23 @@ void responder_feed_close(struct responder_feed *feed)
 	}
 }
 
-/* Puts the records into the pipe, without the padding of the empty ones. */
+/* Puts the records into the pipe, without the padding that libfcgi would trip over. */
 static bool feed_records(struct responder_feed *feed, unsigned char *bytes, const struct gate *gate,
 			 bool has_body)
 {
-	struct iovec parts[2] = {
-		{.iov_base = bytes, .iov_len = gate->params_end},
-		{.iov_base = bytes + gate->stdin_begin},
+	size_t stdin_end = has_body ? gate->stdin_end : gate->stdin_begin;
+	const struct iovec parts[3] = {
+		{bytes, GATE_BEGIN_BYTES},
+		{bytes + gate->params_begin, gate->params_end - gate->params_begin},
+		{bytes + gate->stdin_begin, stdin_end - gate->stdin_begin},
 	};
+	size_t total = parts[0].iov_len + parts[1].iov_len + parts[2].iov_len;
 
+	bytes[6] = 0;
 	bytes[gate->params_end - 2] = 0;
-	if (has_body) {
-		bytes[gate->stdin_end - 2] = 0;
-		parts[1].iov_len = gate->stdin_end - gate->stdin_begin;
-	}
-	return writev(feed->fds[1], parts, 2) == (ssize_t)(parts[0].iov_len + parts[1].iov_len);
+	if (has_body)
+		bytes[stdin_end - 2] = 0;
+	return writev(feed->fds[1], parts, 3) == (ssize_t)total;
 }
 
 /* Lets libfcgi read the parameters. */

@@ -579,15 +579,21 @@ static int kind_make(enum kind kind)
 	}
 }
 
+/* Puts one there, and leaves no other descriptor of it behind. */
 static void kind_put(enum kind kind, int target)
 {
-	if (kind == NOTHING) {
-		close(target);
+	int fd, high;
+
+	close(target);
+	if (kind == NOTHING)
 		return;
-	}
 	unlink(PATH);
-	if (dup2(kind_make(kind), target) != target)
+	fd = kind_make(kind);
+	high = fcntl(fd, F_DUPFD, FREE_FD_MIN);
+	close(fd);
+	if (dup2(high, target) != target)
 		_exit(2);
+	close(high);
 }
 
 struct handed_over {
@@ -607,8 +613,8 @@ static void child_find(const struct handed_over *row, int out)
 	char pid[16];
 
 	snprintf(pid, sizeof(pid), "%d", (int)getpid());
+	kind_put(row->first, STDIN_FILENO);
 	kind_put(row->third, 3);
-	kind_put(row->first, 0);
 	if (!row->pid || *row->pid != '\0')
 		setenv("LISTEN_PID", row->pid ? row->pid : pid, 1);
 	if (row->count)
