@@ -21,14 +21,14 @@ const struct setting settings[SETTING_COUNT] = {
 		     .help = "mainnet or testnet; this or BAKRYPT_TOKEN_URL is required"},
 	[TOKEN_URL] = {.name = "BAKRYPT_TOKEN_URL",
 		       .type = TYPE_URL,
-		       .member = offsetof(struct config, token_url),
 		       .flags = UNQUOTED,
+		       .member = offsetof(struct config, token_url),
 		       .form = "https://HOST/PATH/ without user name, query, fragment and spaces",
 		       .help = "address of another token server, https only"},
 	[CLIENT_ID] = {.name = "BAKRYPT_CLIENT_ID",
 		       .type = TYPE_CLIENT_ID,
-		       .member = offsetof(struct config, client_id),
 		       .flags = REQUIRED | UNQUOTED,
+		       .member = offsetof(struct config, client_id),
 		       .form = "the client id that Bakrypt gave you, in printable ASCII",
 		       .help = "client id that Bakrypt gave you; required"},
 	[CLIENT_SECRET] = {.name = "BAKRYPT_CLIENT_SECRET",
@@ -39,7 +39,7 @@ const struct setting settings[SETTING_COUNT] = {
 		{.name = "BAKRYPT_CLIENT_SECRET_FILE",
 		 .type = TYPE_PATH,
 		 .member = offsetof(struct config, client_secret_file),
-		 .help = "file that holds it; else systemd's credential " CREDENTIAL},
+		 .help = "file that holds it; else systemd credential client_secret"},
 	[SCOPE] = {.name = "BAKRYPT_SCOPE",
 		   .type = TYPE_SCOPE,
 		   .member = offsetof(struct config, scope),
@@ -53,8 +53,8 @@ const struct setting settings[SETTING_COUNT] = {
 		     .help = "PEM certificates to trust, instead of the system's"},
 	[PROXY] = {.name = "BAKRYPT_PROXY",
 		   .type = TYPE_PROXY,
-		   .member = offsetof(struct config, proxy),
 		   .flags = UNQUOTED,
+		   .member = offsetof(struct config, proxy),
 		   .form = "http://HOST:PORT without user name and path",
 		   .help = "http://HOST:PORT of a proxy; no other variable sets one"},
 	[CONNECT_TIMEOUT_MS] = {.name = "BAKRYPT_CONNECT_TIMEOUT_MS",
@@ -137,12 +137,12 @@ static void *member_of(struct config *config, const struct setting *setting)
 static bool value_take(struct settings_reading *r, const struct setting *setting, const char *text)
 {
 	void *member = member_of(r->config, setting);
-	int level;
 
 	if (setting->type == TYPE_INTEGER)
 		return settings_text_read_number(text, setting->min, setting->max, member);
 	if (setting->type == TYPE_LOG_LEVEL) {
-		level = log_level_by_name(text);
+		int level = log_level_by_name(text);
+
 		if (level >= 0)
 			*(enum log_level *)member = (enum log_level)level;
 		return level >= 0;
@@ -160,17 +160,17 @@ static void say_bad_value(struct settings_reading *r, enum setting_id id, const 
 	struct quoted_value quoted;
 	char range[64];
 
-	snprintf(range, sizeof(range), "a whole number from %ld to %ld", setting->min,
-		 setting->max);
-	if (setting->flags & UNQUOTED)
+	if (setting->flags & UNQUOTED) {
 		settings_say(r, FAULT, settings_line_of(r, id),
 			     "%s cannot be used as it is; set it to %s", setting->name,
 			     setting->form);
-	else
-		settings_say(r, FAULT, settings_line_of(r, id), "%s is \"%s\"; set it to %s",
-			     setting->name,
-			     settings_text_quote(quoted.text, sizeof(quoted.text), text),
-			     setting->form ? setting->form : range);
+		return;
+	}
+	settings_text_quote(quoted.text, sizeof(quoted.text), text);
+	snprintf(range, sizeof(range), "a whole number from %ld to %ld", setting->min,
+		 setting->max);
+	settings_say(r, FAULT, settings_line_of(r, id), "%s is \"%s\"; set it to %s", setting->name,
+		     quoted.text, setting->form ? setting->form : range);
 }
 
 static void setting_settle(struct settings_reading *r, enum setting_id id)

@@ -70,12 +70,12 @@ static bool put_character(struct log_line *line, const char *text, size_t len, s
 {
 	const unsigned char *bytes = (const unsigned char *)text;
 	size_t character_len = utf8_length(text, len);
-	char escaped[sizeof("\\u0000")];
 
 	*ret_len = character_len ? character_len : 1;
 	if (!character_len)
 		return put_text(line, "\\ufffd", 6);
 	if (is_control(bytes, character_len)) {
+		char escaped[sizeof("\\u0000")];
 		snprintf(escaped, sizeof(escaped), "\\u%04x", bytes[character_len - 1]);
 		return put_text(line, escaped, 6);
 	}

@@ -178,19 +178,12 @@ static bool load_settings(struct service *service)
 	return is_loaded;
 }
 
-/* EX_OK, or the exit status after a line that says why not. */
+/* The socket that the program was started with. EX_OK, or the exit status after a line that says
+ * why not; so too with open_door(). */
 static int find_door(struct service *service)
 {
-	char fault[512];
 	const char *complaint = NULL;
 
-	if (service->options->listen) {
-		if (listener_open(&service->listener, service->options->listen,
-				  service->options->socket_group, fault, sizeof(fault)))
-			return EX_OK;
-		fprintf(stderr, "bakrypt-login: %s\n", fault);
-		return EX_CONFIG;
-	}
 	switch (listener_find(&service->listener, &complaint)) {
 	case 1:
 		return EX_OK;
@@ -203,6 +196,17 @@ static int find_door(struct service *service)
 		fprintf(stderr, "bakrypt-login: %s\n", complaint);
 		return EX_CONFIG;
 	}
+}
+
+static int open_door(struct service *service)
+{
+	char fault[512];
+
+	if (listener_open(&service->listener, service->options->listen,
+			  service->options->socket_group, fault, sizeof(fault)))
+		return EX_OK;
+	fprintf(stderr, "bakrypt-login: %s\n", fault);
+	return EX_CONFIG;
 }
 
 static void log_start(const struct service *service)
@@ -229,10 +233,12 @@ static void remove_path(void *context)
 static int serve(const struct options *options)
 {
 	struct service service = {.options = options, .listener.fd = -1};
-	int status = EX_CONFIG;
+	int status = options->listen ? EX_OK : find_door(&service);
 
-	if (load_settings(&service))
-		status = find_door(&service);
+	if (status == EX_OK && !load_settings(&service))
+		status = EX_CONFIG;
+	if (status == EX_OK && options->listen)
+		status = open_door(&service);
 	if (status == EX_OK) {
 		log_start(&service);
 		status = options->workers == 1

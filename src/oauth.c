@@ -331,7 +331,7 @@ static cJSON *parse_object(const struct secret *body)
 
 struct oauth_verdict oauth_read_token(const struct oauth_answer *answer, struct secret *ret_token)
 {
-	struct oauth_verdict verdict = {FAULT_NONE};
+	struct oauth_verdict verdict;
 
 	if (answer->status >= 300 && answer->status < 400)
 		return (struct oauth_verdict){

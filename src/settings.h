@@ -47,11 +47,11 @@ enum { REQUIRED = 1, UNQUOTED = 2 };
 struct setting {
 	const char *name;
 	enum setting_type type;
+	unsigned flags;
 	size_t member;        /* offset in struct config */
 	const char *fallback; /* the default as text, or NULL */
 	long min, max;        /* of TYPE_INTEGER */
-	unsigned flags;
-	const char *form; /* completes "set it to "; NULL where the type alone tells */
+	const char *form;     /* completes "set it to "; NULL where the type alone tells */
 	const char *help;
 };
 

@@ -88,9 +88,9 @@ static void trim(const char **text, size_t *len)
 
 static void unquote(const char **text, size_t *len)
 {
-	char first = *len >= 2 ? (*text)[0] : '\0';
+	const char *first = *text;
 
-	if ((first == '"' || first == '\'') && (*text)[*len - 1] == first) {
+	if (*len >= 2 && (*first == '"' || *first == '\'') && first[*len - 1] == *first) {
 		++*text;
 		*len -= 2;
 	}

@@ -164,12 +164,13 @@ void settings_read_environment(struct settings_reading *r)
 		if (value && settings[id].type == TYPE_SECRET)
 			environment_wipe(settings[id].name);
 	}
-	for (char **entry = environ; environ && *entry; entry++) {
-		size_t len = strcspn(*entry, "=");
+	for (size_t i = 0; environ && environ[i]; i++) {
+		const char *entry = environ[i];
+		size_t len = strcspn(entry, "=");
 
-		if (strncmp(*entry, PREFIX, strlen(PREFIX)) == 0 &&
-		    setting_find(*entry, len) == SETTING_COUNT)
-			say_unknown(r, REMARK, 0, *entry, len);
+		if (strncmp(entry, PREFIX, strlen(PREFIX)) == 0 &&
+		    setting_find(entry, len) == SETTING_COUNT)
+			say_unknown(r, REMARK, 0, entry, len);
 	}
 }
 
@@ -209,7 +210,7 @@ void settings_read_file(struct settings_reading *r)
 	struct secret text;
 	bool is_by_option = r->file != secret_str(&r->sources[SETTINGS_FILE].text);
 
-	if (!settings_file_read(&file, &text, SETTINGS_FILE_MAX_BYTES)) {
+	if (!settings_file_read(&file, &text, (size_t)SETTINGS_FILE_MAX_BYTES)) {
 		r->is_incomplete = true;
 		settings_say_unreadable(r, &file,
 					is_by_option ? "--config" : settings[SETTINGS_FILE].name);

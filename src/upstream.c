@@ -415,9 +415,9 @@ static void on_watch_ready(struct loop_io *io, uint32_t events)
 	/* The watch may be gone when libcurl returns. */
 	struct upstream *upstream = CONTAINER(io, struct watch, io)->upstream;
 	int running;
-	int mask = (events & EPOLLIN ? CURL_CSELECT_IN : 0) |
-		   (events & EPOLLOUT ? CURL_CSELECT_OUT : 0) |
-		   (events & (EPOLLERR | EPOLLHUP) ? CURL_CSELECT_ERR : 0);
+	int mask = ((events & EPOLLIN) ? CURL_CSELECT_IN : 0) |
+		   ((events & EPOLLOUT) ? CURL_CSELECT_OUT : 0) |
+		   ((events & (EPOLLERR | EPOLLHUP)) ? CURL_CSELECT_ERR : 0);
 
 	curl_multi_socket_action(upstream->multi, io->fd, mask, &running);
 	collect(upstream);
@@ -449,7 +449,7 @@ static int want_socket(CURL *easy, curl_socket_t fd, int what, void *context, vo
 	struct upstream *upstream = context;
 	struct watch *watch = attached;
 	uint32_t events =
-		(what & CURL_POLL_IN ? EPOLLIN : 0u) | (what & CURL_POLL_OUT ? EPOLLOUT : 0u);
+		((what & CURL_POLL_IN) ? EPOLLIN : 0u) | ((what & CURL_POLL_OUT) ? EPOLLOUT : 0u);
 
 	(void)easy;
 	if (what == CURL_POLL_REMOVE) {

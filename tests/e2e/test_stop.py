@@ -144,6 +144,15 @@ def test_incomplete_request_does_not_hold_up_the_stop(folder, authority):
             assert service.program.wait(STOP_S) == 0
 
 
+@pytest.mark.parametrize("workers", [1, 2])
+def test_signal_right_after_the_start_ends_it_in_order_too(folder, authority, workers):
+    for _ in range(20):
+        with running(folder, authority, arguments=("--workers", workers)) as service:
+            service.program.send_signal(signal.SIGTERM)
+            assert service.program.wait(SOON_S) == 0
+            assert not os.path.exists(service.address)
+
+
 def test_second_signal_during_the_stop_changes_nothing(folder, authority):
     held = upstream.Held()
     with running(folder, authority) as service:

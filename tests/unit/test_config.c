@@ -173,7 +173,7 @@ static void test_environment_wins(void **state)
 	struct config c;
 
 	(void)state;
-	environment_set((const char *[]){"BAKRYPT_CONFIG=" FILE_NAME, "BAKRYPT_NETWORK=mainnet",
+	environment_set((const char *[]){"BAKRYPT_CONFIG=x.conf", "BAKRYPT_NETWORK=mainnet",
 					 "BAKRYPT_SCOPE=", "BAKRYPT_TIMEOUT_MS=7000",
 					 "BAKRYPT_CLIENT_SECRET=from environment", NULL});
 	text_write(FILE_NAME,

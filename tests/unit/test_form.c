@@ -172,10 +172,12 @@ static void check_bad(const struct text_row *rows, size_t count)
 {
 	for (size_t i = 0; i < count; i++) {
 		struct reader r;
-		char text[200];
-		memcpy(text, rows[i].text, rows[i].len);
-		memcpy(text + rows[i].len, "&a=b", 4);
-		open_reader(&r, text, rows[i].len + 4);
+		struct buf text;
+		buf_init(&text, 200);
+		assert_true(buf_append(&text, rows[i].text, rows[i].len));
+		assert_true(buf_append_str(&text, "&a=b"));
+		open_reader(&r, buf_str(&text), text.len);
+		buf_clear(&text);
 		if (read_pair(&r) != FORM_BAD)
 			fail_msg("row %zu, %s", i, rows[i].text);
 		assert_empty(&r);

@@ -9,6 +9,7 @@
 
 #include <cmocka.h>
 
+#include "buf.h"
 #include "ceilings.h"
 #include "json.h"
 
@@ -410,14 +411,16 @@ static void test_nesting_has_a_ceiling(void **state)
 
 static void test_depth_is_not_breadth(void **state)
 {
-	static const char element[] = "[{}],";
-	char text[sizeof(element) * 100 + 3] = "[";
+	struct buf text;
 
 	(void)state;
-	for (int i = 0; i < 100; i++)
-		memcpy(text + 1 + (size_t)i * 5, element, 5);
-	memcpy(text + 501, "0]", 2);
-	assert_int_equal(json_check(text, 503), JSON_OK);
+	buf_init(&text, 1000);
+	assert_true(buf_append_str(&text, "["));
+	for (int i = 0; i < 3 * JSON_DEPTH_MAX; i++)
+		assert_true(buf_append_str(&text, "[{}],"));
+	assert_true(buf_append_str(&text, "0]"));
+	assert_int_equal(json_check(buf_str(&text), text.len), JSON_OK);
+	buf_clear(&text);
 }
 
 /* Every beginning of a good text is not JSON, and reads nothing behind it. */

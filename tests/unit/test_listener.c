@@ -413,7 +413,7 @@ static int tcp_socket(int family, unsigned *ret_port)
 
 static int tcp_connect(const struct listener *listener)
 {
-	struct sockaddr_storage address;
+	struct sockaddr_storage address = {0};
 	socklen_t size = sizeof(address);
 	int fd;
 
@@ -427,7 +427,7 @@ static void check_tcp(int family, const char *host)
 {
 	struct listener listener;
 	char address[64];
-	unsigned port;
+	unsigned port = 0;
 	int peer, connection, other = tcp_socket(family, &port);
 
 	if (other < 0)
