@@ -52,7 +52,7 @@
 /* From the first byte of a request, or from the accept, until the request is complete. */
 #define REQUEST_ARRIVAL_MS 10000
 
-/* While stopping: for a connection on which nothing has come yet. */
+/* The same while stopping. */
 #define STOP_GRACE_MS 500
 
 /* After a failed accept for want of descriptors, unless a connection closes before. */

@@ -94,6 +94,11 @@ static void set_timer(struct connection *connection, uint64_t delay_ms)
 	loop_timer_set(connection->door->loop, &connection->timer, delay_ms);
 }
 
+static uint64_t arrival_ms(const struct fastcgi *door)
+{
+	return door->is_stopping ? STOP_GRACE_MS : REQUEST_ARRIVAL_MS;
+}
+
 static void hang_up(struct connection *connection)
 {
 	loop_timer_cancel(connection->door->loop, &connection->timer);
@@ -287,7 +292,7 @@ static void pump(struct connection *connection, unsigned char *bytes, size_t len
 	if (connection->state == DOOMED)
 		connection_free(connection);
 	else if (connection->state == RECEIVING && connection->timer.slot == 0)
-		set_timer(connection, REQUEST_ARRIVAL_MS);
+		set_timer(connection, arrival_ms(connection->door));
 }
 
 /* ---- events ---- */
@@ -407,6 +412,7 @@ static void on_pause_over(struct loop_timer *timer)
 static struct connection *connection_new(struct fastcgi *door, int fd)
 {
 	struct connection *connection = calloc(1, sizeof(*connection));
+	const int buffer = SOCKET_BUFFER_BYTES;
 	const struct timeval wait = {.tv_usec = WRITE_WAIT_MS * 1000};
 
 	if (!connection)
@@ -419,11 +425,14 @@ static struct connection *connection_new(struct fastcgi *door, int fd)
 		return NULL;
 	}
 	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &wait, sizeof(wait));
+	/* Over TCP both sizes come from the listener; a Unix socket inherits none. */
+	if (!door->listener->is_tcp)
+		setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &buffer, sizeof(buffer));
 	secret_init(&connection->received, REQUEST_MAX_BYTES + INPUT_BYTES);
 	http_init(&connection->exchange, on_finish);
 	TAILQ_INSERT_TAIL(&door->idle, connection, entry);
 	door->connection_count++;
-	set_timer(connection, door->is_stopping ? STOP_GRACE_MS : REQUEST_ARRIVAL_MS);
+	set_timer(connection, arrival_ms(door));
 	return connection;
 }
 
@@ -509,11 +518,17 @@ struct fastcgi *fastcgi_open(struct loop *loop, struct gateway *gateway, struct 
 	return door;
 }
 
-/* Connections on which nothing has come: those of the past are closed, the newest get a moment. */
+/* Whose request has not come, or not whole, gets a moment; what is idle after a reply is closed. */
 static void close_idle(struct fastcgi *door)
 {
-	struct connection *connection = TAILQ_FIRST(&door->idle);
+	struct connection *connection;
 
+	TAILQ_FOREACH(connection, &door->busy, entry)
+	{
+		if (connection->state == RECEIVING)
+			set_timer(connection, STOP_GRACE_MS);
+	}
+	connection = TAILQ_FIRST(&door->idle);
 	while (connection) {
 		struct connection *next = TAILQ_NEXT(connection, entry);
 		char byte;

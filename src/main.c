@@ -31,6 +31,9 @@ struct options {
 	int (*action)(const struct options *options);
 };
 
+/* SIGUSR1 is how multiwatch asks for the same. */
+static const int stop_signals[] = {SIGTERM, SIGINT, SIGUSR1, 0};
+
 /* One process's loop, and what is on it. */
 struct service {
 	const struct options *options;
@@ -95,7 +98,6 @@ static void share_descriptors(const struct config *config, long *ret_upstream, l
 
 static bool build(struct service *service, const char **ret_fault)
 {
-	static const int signals[] = {SIGTERM, SIGINT, SIGUSR1, 0};
 	long upstream_max;
 	long door_max;
 
@@ -103,7 +105,7 @@ static bool build(struct service *service, const char **ret_fault)
 	share_descriptors(&service->config, &upstream_max, &door_max);
 	/* A timer for each connection and each call, and a few of the rooms' own. */
 	service->loop = loop_open((size_t)(door_max + service->config.max_in_flight + 8));
-	if (!service->loop || !loop_catch_signals(service->loop, signals, on_signal, service))
+	if (!service->loop || !loop_catch_signals(service->loop, stop_signals, on_signal, service))
 		return false;
 	service->upstream = upstream_open(service->loop, &service->config, upstream_max, ret_fault);
 	if (!service->upstream)
@@ -115,16 +117,33 @@ static bool build(struct service *service, const char **ret_fault)
 	return service->door != NULL;
 }
 
+static void log_start(const struct service *service)
+{
+	struct log_line line;
+
+	log_open(&line, LOG_INFO, "start");
+	log_str(&line, "version", VERSION);
+	log_str(&line, "listen",
+		service->options->listen ? service->options->listen : "a socket handed over");
+	log_str(&line, "token_url", service->config.token_url);
+	log_int(&line, "workers", service->options->workers);
+	log_int(&line, "pid", getpid());
+	log_close(&line);
+}
+
 static int run_loop(void *context)
 {
 	struct service *service = context;
 	const char *fault;
 	bool has_run = false;
 
-	if (build(service, &fault))
+	if (build(service, &fault)) {
+		if (service->options->workers == 1)
+			log_start(service);
 		has_run = loop_run(service->loop);
-	else
+	} else {
 		log_event(LOG_CRIT, "start_failed", fault ? fault : strerror(errno));
+	}
 	/* Calls end before the exchanges that wait for them. */
 	upstream_close(service->upstream);
 	fastcgi_close(service->door);
@@ -209,20 +228,6 @@ static int open_door(struct service *service)
 	return EX_CONFIG;
 }
 
-static void log_start(const struct service *service)
-{
-	struct log_line line;
-
-	log_open(&line, LOG_INFO, "start");
-	log_str(&line, "version", VERSION);
-	log_str(&line, "listen",
-		service->options->listen ? service->options->listen : "a socket handed over");
-	log_str(&line, "token_url", service->config.token_url);
-	log_int(&line, "workers", service->options->workers);
-	log_int(&line, "pid", getpid());
-	log_close(&line);
-}
-
 static void remove_path(void *context)
 {
 	struct service *service = context;
@@ -230,20 +235,36 @@ static void remove_path(void *context)
 	listener_unlink(&service->listener);
 }
 
+static int run_workers(struct service *service)
+{
+	log_start(service);
+	return workers_run(service->options->workers, run_loop, remove_path, service);
+}
+
+/* From the first moment on a signal means an end in order: it waits until the loop, or the parent
+ * of the loops, takes it. */
+static void hold_signals(void)
+{
+	sigset_t signals;
+
+	sigemptyset(&signals);
+	for (const int *signal = stop_signals; *signal; signal++)
+		sigaddset(&signals, *signal);
+	sigprocmask(SIG_BLOCK, &signals, NULL);
+}
+
 static int serve(const struct options *options)
 {
 	struct service service = {.options = options, .listener.fd = -1};
 	int status = options->listen ? EX_OK : find_door(&service);
 
+	hold_signals();
 	if (status == EX_OK && !load_settings(&service))
 		status = EX_CONFIG;
 	if (status == EX_OK && options->listen)
 		status = open_door(&service);
 	if (status == EX_OK) {
-		log_start(&service);
-		status = options->workers == 1
-				 ? run_loop(&service)
-				 : workers_run(options->workers, run_loop, remove_path, &service);
+		status = options->workers == 1 ? run_loop(&service) : run_workers(&service);
 		log_event(LOG_INFO, "stop", NULL);
 	}
 	listener_unlink(&service.listener);

@@ -249,7 +249,7 @@ static void test_length_that_says_nothing(void **state)
 
 /* 64 characters, and 65. */
 #define ID_64 "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._"
-#define ID_65 ID_64 "x"
+#define ID_65 "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._x"
 
 static void test_good_request_id_is_taken_over(void **state)
 {
