@@ -79,6 +79,7 @@ static void reap(struct crew *crew)
 
 	while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
 		bool is_good = crew->is_stopping && WIFEXITED(status) && WEXITSTATUS(status) == 0;
+		bool is_killed = WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL;
 
 		for (long i = 0; i < crew->count; i++) {
 			if (crew->workers[i].pid == pid)
@@ -86,7 +87,8 @@ static void reap(struct crew *crew)
 		}
 		if (!is_good)
 			log_worker_end(pid, status);
-		crew->has_failed |= crew->is_stopping && !is_good;
+		/* Killed is somebody's will, and may have come before the stop. */
+		crew->has_failed |= crew->is_stopping && !is_good && !is_killed;
 	}
 }
 

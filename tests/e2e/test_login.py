@@ -328,7 +328,7 @@ def test_plain_http_leads_to_https(chains, dot):
 
 def test_program_that_is_not_there(chains, folder, authority):
     """nginx's own errors look like ours."""
-    chain = chains.get(token_url="https://localhost:1/", settings={"BAKRYPT_LOG_LEVEL": "warn"})
+    chain = chains.get(token_url="https://localhost:1/")
     chain.program.stop()
     reply = chain.login_json(NAME, PASSWORD)
     assert (reply.status, reply.json["error"]) == (502, "temporarily_unavailable")
