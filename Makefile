@@ -35,6 +35,7 @@ quiet = @printf '  %-6s %s\n' '$(1)' '$@';
 endif
 
 all: $(PROGRAM)                 ## build build/bakrypt-login (needs a C compiler and the three libraries)
+	@:
 
 run:                            ## install what is missing, build, start a sandbox on http://localhost:3000 (PORT=)
 	@tests/packages.sh $(RUN_PACKAGES)
@@ -58,6 +59,7 @@ lint:                           ## clang-format, clang-tidy and cppcheck: no fin
 	    --inline-suppr --suppress=missingIncludeSystem --suppress=variableScope -D_GNU_SOURCE -DVERSION='""' -Isrc src
 
 units: $(UNITS)
+	@:
 
 clean:                          ## remove the build folder
 	rm -rf $(BUILD)

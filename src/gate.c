@@ -145,24 +145,28 @@ static enum gate_verdict bad(struct gate *gate, const char *complaint)
 	return GATE_BAD;
 }
 
-/* The next record is not all there, and `missing_to` is where it ends. */
-static enum gate_verdict more(struct gate *gate, size_t missing_to)
+/* GATE_READY if all is there up to `end`; tiny records can pass the ceiling of the whole long
+ * before that of the body. */
+static enum gate_verdict reach(struct gate *gate, size_t end, size_t len)
 {
-	gate->need_bytes = missing_to;
-	if (missing_to <= REQUEST_MAX_BYTES)
-		return GATE_MORE;
-	/* Tiny records can pass the ceiling of the whole long before that of the body. */
-	return gate->params_end > 0 ? GATE_TOO_LARGE : bad(gate, "a request over its ceiling");
+	if (end > REQUEST_MAX_BYTES)
+		return gate->params_end > 0 ? GATE_TOO_LARGE
+					    : bad(gate, "a request over its ceiling");
+	if (end <= len)
+		return GATE_READY;
+	gate->need_bytes = end;
+	return GATE_MORE;
 }
 
 static enum gate_verdict look_at_record(struct gate *gate, struct walk *walk, size_t at,
 					const unsigned char *bytes, size_t len)
 {
+	enum gate_verdict verdict = reach(gate, at + HEADER_BYTES, len);
 	struct record record;
 	const char *complaint;
 
-	if (len - at < HEADER_BYTES)
-		return more(gate, at + HEADER_BYTES);
+	if (verdict != GATE_READY)
+		return verdict;
 	complaint = read_header(bytes + at, &record);
 	if (!complaint && walk->has_begun && record.id != walk->id)
 		complaint = "a record of another request";
@@ -174,8 +178,9 @@ static enum gate_verdict look_at_record(struct gate *gate, struct walk *walk, si
 	if (gate->params_end > 0 && record.type == FCGI_STDIN &&
 	    walk->body_bytes + record.content_bytes > BODY_MAX_BYTES)
 		return GATE_TOO_LARGE;
-	if (len - at < record.total_bytes)
-		return more(gate, at + record.total_bytes);
+	verdict = reach(gate, at + record.total_bytes, len);
+	if (verdict != GATE_READY)
+		return verdict;
 	complaint = walk->has_begun ? walk_stream_record(walk, &record) : walk_begin(walk, &record);
 	if (complaint)
 		return bad(gate, complaint);
