@@ -231,7 +231,7 @@ static struct oauth_verdict verdict_by_code(const cJSON *tree)
 						      .error = error_codes[i].error,
 						      .hint = error_codes[i].hint};
 	}
-	return (struct oauth_verdict){FAULT_NONE};
+	return (struct oauth_verdict){.fault = FAULT_NONE};
 }
 
 static enum fault fault_by_status(const struct oauth_answer *answer, const cJSON *tree)

@@ -4,9 +4,9 @@ import shutil
 
 import pytest
 
-from servers import fastcgi, folders, procfs, source, upstream
+from servers import dot, fastcgi, folders, procfs, source, upstream
 from servers.process import wait_until
-from servers.program import CLIENT_SECRET
+from servers.program import CLIENT_SECRET, Program
 from servers.service import Service, good_login
 
 IDLE_S = source.ceiling("UPSTREAM_IDLE_MS") / 1000
@@ -86,6 +86,21 @@ def test_passwords_and_tokens_are_gone_once_the_program_is_idle(start):
     kept.send(good_login(fastcgi.login_json("ulrike", password(400))).encode(keep=True))
     assert kept.read_reply().status == 200
     kept.close()
+
+
+def test_passwords_and_tokens_over_http2_are_gone_once_the_program_is_idle(
+        folder, authority, dot_http2):
+    """The buffers of HTTP/2 and TLS outlive a login; they go with the idle connections."""
+    need_root()
+    name, word = "alice", dot.USERS["alice"]
+    with Program(folder, token_url=dot_http2.token_url, ca_file=authority.file) as program:
+        marks = [word, word.replace(" ", "+")]
+        for _ in range(LOGINS):
+            reply = fastcgi.exchange(program.target, good_login(fastcgi.login_json(name, word)))
+            assert reply.status == 200, reply
+            marks += [reply.json["access_token"], reply.json["refresh_token"]]
+        wait_until(lambda: not find_in_memory(program.pid, *marks), IDLE_S + 10,
+                   "no password and no token left in memory")
 
 
 def test_the_search_finds_a_password_that_is_in_use(start):
