@@ -82,9 +82,14 @@ def has_nginx():
 
 
 @pytest.fixture(scope="session")
-def dot(folder, authority):
-    """The authorization server, over HTTP/1.1."""
+def has_sandbox():
+    """For tests that start an authorization server."""
     require(dot_server.missing())
+
+
+@pytest.fixture(scope="session")
+def dot(folder, authority, has_sandbox):
+    """The authorization server, over HTTP/1.1."""
     with dot_server.Dot(folder, authority) as server:
         yield server
 

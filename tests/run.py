@@ -116,17 +116,17 @@ def make_program(folder, binary, sandbox, authority):
 
 
 @contextlib.contextmanager
-def temporary_folder():
-    folder = folders.make_folder()
+def temporary_folder(parent):
+    folder = folders.make_folder(parent)
     try:
         yield folder
     finally:
         folders.remove_folder(folder)
 
 
-def start_all(stack, binary, port, is_sandbox):
+def start_all(stack, options, port, is_sandbox):
     """Starts the servers, each when the one behind it lives. The stack ends them, last first."""
-    folder = stack.enter_context(temporary_folder())
+    folder = stack.enter_context(temporary_folder(options.parent))
     sandbox = authority = None
     if is_sandbox:
         say("Starting the sandbox authorization server ...")
@@ -134,7 +134,7 @@ def start_all(stack, binary, port, is_sandbox):
         sandbox = dot.Dot(folder, authority, keep=LINES_KEPT)
         stack.callback(sandbox.stop)
         sandbox.start()
-    login = make_program(folder, binary, sandbox, authority)
+    login = make_program(folder, options.binary, sandbox, authority)
     stack.callback(login.stop)
     login.start()
     front = nginx.Login(folder, login.target, port=port, keep=LINES_KEPT)
@@ -179,15 +179,15 @@ def wait_for_an_end(servers):
                   f"{ended.tail(LINES_KEPT)}")
 
 
-def run(binary):
+def run(options):
     port = read_port()
     is_sandbox = not any(os.environ.get(name) for name in REAL_SETTINGS)
-    check_installed(binary, is_sandbox)
+    check_installed(options.binary, is_sandbox)
     check_port(port)
     if not is_sandbox:
-        check_settings(binary)
+        check_settings(options.binary)
     with contextlib.ExitStack() as stack:
-        servers, sandbox = start_all(stack, binary, port, is_sandbox)
+        servers, sandbox = start_all(stack, options, port, is_sandbox)
         introduce(port, sandbox)
         wait_for_an_end(servers)
 
@@ -195,11 +195,13 @@ def run(binary):
 def main():
     parser = argparse.ArgumentParser(description="bakrypt-login behind nginx, to try by hand")
     parser.add_argument("--binary", default=program.binary(), help="the program to run")
-    binary = os.path.abspath(parser.parse_args().binary)
+    parser.add_argument("--parent", default="/tmp", help="where its temporary folder is made")
+    options = parser.parse_args()
+    options.binary = os.path.abspath(options.binary)
     os.umask(0o077)
     take_ending_signals()
     try:
-        run(binary)
+        run(options)
     except Interrupted:
         say("\nStopped.")
         return 0

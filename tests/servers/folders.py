@@ -31,10 +31,10 @@ def web_group():
     return user[1] if user else None
 
 
-def make_folder(prefix="bakrypt-login-"):
-    """A new folder with a short path (that of a Unix socket ends at 107 bytes). For us only; as
-    root also to be passed through by the web server's group."""
-    folder = pathlib.Path(tempfile.mkdtemp(prefix=prefix, dir="/tmp"))
+def make_folder(parent="/tmp"):
+    """A new folder for us only; as root also to be passed through by the web server's group. Its
+    path is kept short, since that of a Unix socket ends at 107 bytes."""
+    folder = pathlib.Path(tempfile.mkdtemp(prefix="bakrypt-login-", dir=parent))
     if is_root():
         shutil.chown(folder, group=web_group())
         folder.chmod(0o710)

@@ -25,7 +25,8 @@ events {{
 	worker_connections 2048;
 }}
 http {{
-	access_log access.log combined;
+	log_format plain '$remote_addr $request_method $uri $status $sent_http_x_request_id';
+	access_log access.log plain;
 	client_body_temp_path temp_body;
 	fastcgi_temp_path temp_fastcgi;
 	proxy_temp_path temp_proxy;
@@ -159,8 +160,7 @@ class TlsFront(Nginx):
         super().__init__(
             folder, "tls-front",
             "\tlog_format protocol '$request_method $uri $status $server_protocol $connection';\n"
-            "\taccess_log access.log protocol;\n"
-            f"\tserver {{\n\t\tlisten 127.0.0.1:{self.port} ssl http2;\n"
+            f"\tserver {{\n\t\taccess_log access.log protocol;\n\t\tlisten 127.0.0.1:{self.port} ssl http2;\n"
             f"\t\tssl_certificate {leaf.certificate};\n\t\tssl_certificate_key {leaf.key};\n"
             f"\t\tlocation / {{\n\t\t\tproxy_pass {origin};\n\t\t\tproxy_http_version 1.1;\n"
             f"\t\t\tproxy_ssl_verify on;\n\t\t\tproxy_ssl_name localhost;\n"

@@ -1,0 +1,67 @@
+"""Who may include whom: a file includes only from the floors below its own."""
+import pathlib
+import re
+
+import pytest
+
+SRC = pathlib.Path(__file__).resolve().parents[2] / "src"
+
+FLOORS = {
+    -1: {"buf", "utf8", "log", "fault", "ceilings", "memory"},
+    0: {"config", "settings", "settings_file", "settings_source", "settings_text", "http", "form",
+        "json", "loop", "listener", "gate"},
+    1: {"oauth", "upstream", "responder"},
+    2: {"session"},
+    3: {"gateway"},
+    4: {"fastcgi", "workers"},
+    5: {"main"},
+}
+
+# One room in several files; the header that others see is the second's.
+SAME_ROOM = {
+    ("config", "settings"), ("config", "settings_file"), ("config", "settings_text"),
+    ("settings", "settings_file"), ("settings", "config"), ("settings_source", "settings"), ("settings_source", "settings_file"),
+    ("settings_source", "settings_text"),
+    ("http", "form"),
+    # The cellar's own order.
+    ("fault", "log"), ("log", "ceilings"), ("log", "utf8"),
+}
+
+# A library is known to one room, and ending the process is for few.
+ONE_ROOM = {
+    r"#include <cjson/": {"oauth.c"},
+    r"#include <curl/": {"upstream.c"},
+    r"#include <fcgi": {"responder.c"},
+    r"\b_?exit\(|\babort\(": {"workers.c", "loop.c"},
+    r"__libc_free": {"memory.c"},
+}
+
+FILES = sorted(SRC.glob("*.[ch]"))
+
+
+def floor_of(name):
+    for floor, names in FLOORS.items():
+        if name in names:
+            return floor
+    return None
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
+def test_file_includes_only_from_below(path):
+    assert floor_of(path.stem) is not None, f"{path.name} is on no floor"
+    for included in re.findall(r'#include "(\w+)\.h"', path.read_text()):
+        allowed = (included == path.stem or (path.stem, included) in SAME_ROOM
+                   or floor_of(included) < floor_of(path.stem))
+        assert allowed, f"{path.name} may not include {included}.h"
+
+
+def test_no_exception_is_out_of_use():
+    used = {(path.stem, included) for path in FILES
+            for included in re.findall(r'#include "(\w+)\.h"', path.read_text())}
+    assert SAME_ROOM <= used, SAME_ROOM - used
+
+
+@pytest.mark.parametrize("pattern", ONE_ROOM)
+def test_only_one_room_knows_it(pattern):
+    users = {path.name for path in FILES if re.search(pattern, path.read_text())}
+    assert users == ONE_ROOM[pattern]

@@ -1,0 +1,79 @@
+"""The README's tables are those of the code."""
+import pathlib
+import re
+import subprocess
+
+import pytest
+
+from servers.program import binary
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+README = (ROOT / "README.md").read_text()
+NOTHING = "—"
+
+
+def rows(columns):
+    """The cells of the Markdown table whose head is columns."""
+    head = "| " + " | ".join(columns) + " |\n"
+    assert head in README
+    for line in README.split(head, 1)[1].splitlines()[1:]:
+        if not line.startswith("|"):
+            return
+        yield [cell.strip() for cell in line.strip("|").split("|")]
+
+
+def test_settings():
+    text = subprocess.run([binary(), "--help"], capture_output=True, text=True, check=True).stdout
+    coded = dict(re.findall(r"^  (BAKRYPT_\w+) +(\S+)", text, flags=re.M))
+    told = {name.strip("`"): default.replace(NOTHING, "-")
+            for name, default, _ in rows(("setting", "default", "meaning"))}
+    assert len(coded) > 10
+    assert told == coded
+
+
+def test_options():
+    text = subprocess.run([binary(), "--help"], capture_output=True, text=True, check=True).stdout
+    options = set(re.findall(r"^  --(\S+)", text, flags=re.M))
+    named = set(re.findall(r"[ `]--([a-z][a-z-]+)", README))
+    assert {"check", "listen"} <= named <= options
+
+
+def test_replies():
+    fault_rows = re.findall(r'X\(\w+, (\d+), "(\w*)", \d+, "(\w+)"',
+                            (ROOT / "src" / "fault.h").read_text().replace("\\\n\t  ", ""))
+    coded = {(status, error or NOTHING, event) for status, error, event in fault_rows}
+    assert len(fault_rows) > 20
+    told = {(status, error.strip("`"), event.strip("`"))
+            for status, error, event, _ in rows(("status", "error", "log event", "when"))}
+    assert told == coded | {("200", NOTHING, "login_ok"), ("204", NOTHING, NOTHING)}
+
+
+def test_ceilings():
+    """Sizes that the README names are those of ceilings.h."""
+    ceilings = (ROOT / "src" / "ceilings.h").read_text()
+    assert "#define BODY_MAX_BYTES (16 * 1024)" in ceilings and "over 16 KiB" in README
+    assert "#define ANSWER_MAX_BYTES (64 * 1024)" in ceilings and "over 64 KiB" in README
+    assert "#define FIELD_MAX_BYTES 4096" in ceilings and "over 4096 bytes" in README
+    assert "#define UPSTREAM_IDLE_MS 20000" in ceilings and "20 seconds after" in README
+
+
+def test_targets():
+    makefile = (ROOT / "Makefile").read_text()
+    targets = re.findall(r"`make ([a-z]+)", README) + re.findall(r"^    make ([a-z]+)$", README,
+                                                                 flags=re.M)
+    assert {"run", "test", "help"} <= set(targets)
+    for target in targets:
+        assert re.search(rf"^{target}:", makefile, flags=re.M), target
+
+
+@pytest.mark.parametrize("path", sorted(set(
+    re.findall(r"\]\((?!https?:)([^)]+)\)", README))))
+def test_link(path):
+    assert (ROOT / path).exists()
+
+
+def test_every_source_file_has_its_place_in_the_tour():
+    names = {path.stem for path in (ROOT / "src").glob("*.c")}
+    inner = {name for name in names if name.startswith("settings_")} | {"utf8"}
+    linked = {pathlib.Path(path).stem for path in re.findall(r"\]\((src/[^)]+)\)", README)}
+    assert names - inner <= linked

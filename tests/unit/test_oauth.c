@@ -1,0 +1,349 @@
+/* The messages of OAuth: credentials in, the grant out, and what an answer means. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "oauth.h"
+
+static void set(struct secret *s, const char *text)
+{
+	secret_init(s, ANSWER_MAX_BYTES);
+	assert_true(secret_set(s, text, strlen(text)));
+}
+
+/* ---- credentials ---- */
+
+struct body_row {
+	const char *body;
+	enum fault fault;
+	const char *username; /* after FAULT_NONE */
+	const char *password;
+	unsigned ignored;
+};
+
+static const struct body_row json_rows[] = {
+	{"{\"username\":\"a\",\"password\":\"b\"}", FAULT_NONE, "a", "b", 0},
+	{" {\"password\" : \" b \", \"x\":[1,{}], \"username\":\"\\u00e4\\/\"} ", FAULT_NONE,
+	 "\xc3\xa4/", " b ", 0},
+	{"{\"username\":\"a\",\"password\":\"b\",\"scope\":\"all\",\"client_id\":1,"
+	 "\"client_secret\":null,\"grant_type\":\"x\"}",
+	 FAULT_NONE, "a", "b", 4},
+	{"{\"username\":\"a\",\"password\":\"b\",\"Username\":\"c\"}", FAULT_NONE, "a", "b", 0},
+	{"", FAULT_BODY_SYNTAX, NULL, NULL, 0},
+	{"[]", FAULT_BODY_SYNTAX, NULL, NULL, 0},
+	{"\"username\"", FAULT_BODY_SYNTAX, NULL, NULL, 0},
+	{"{\"username\":\"a\",\"password\":\"b\"}x", FAULT_BODY_SYNTAX, NULL, NULL, 0},
+	{"{\"username\":\"a\",\"password\":\"b\",}", FAULT_BODY_SYNTAX, NULL, NULL, 0},
+	{"{}", FAULT_FIELD_MISSING, NULL, NULL, 0},
+	{"{\"username\":\"a\"}", FAULT_FIELD_MISSING, NULL, NULL, 0},
+	{"{\"username\":\"\",\"password\":\"b\"}", FAULT_FIELD_MISSING, NULL, NULL, 0},
+	{"{\"username\":7,\"password\":\"b\"}", FAULT_FIELD_MISSING, NULL, NULL, 0},
+	{"{\"username\":\"a\",\"password\":null}", FAULT_FIELD_MISSING, NULL, NULL, 0},
+	{"{\"username\":\"a\\u0000\",\"password\":\"b\"}", FAULT_FIELD_TEXT, NULL, NULL, 0},
+	{"{\"username\":\"\\ud800\",\"password\":\"b\"}", FAULT_FIELD_TEXT, NULL, NULL, 0},
+	{"{\"username\":\"\xff\",\"password\":\"b\"}", FAULT_FIELD_TEXT, NULL, NULL, 0},
+	{"{\"username\":\"a\",\"password\":\"b\",\"password\":\"c\"}", FAULT_FIELD_REPEATED, NULL,
+	 NULL, 0},
+	{"{\"username\":\"a\",\"user\\u006eame\":\"a\",\"password\":\"b\"}", FAULT_FIELD_REPEATED,
+	 NULL, NULL, 0},
+};
+
+static const struct body_row form_rows[] = {
+	{"username=a&password=b", FAULT_NONE, "a", "b", 0},
+	{"&&password=b+c%2B&x&username=%c3%a4&", FAULT_NONE, "\xc3\xa4", "b c+", 0},
+	{"user%6eame=a&password=b&grant_type=x&scope=", FAULT_NONE, "a", "b", 2},
+	{"username=a&password=b=c", FAULT_NONE, "a", "b=c", 0},
+	{"", FAULT_FIELD_MISSING, NULL, NULL, 0},
+	{"username=a&password", FAULT_FIELD_MISSING, NULL, NULL, 0},
+	{"username=a&password=b%0", FAULT_FIELD_TEXT, NULL, NULL, 0},
+	{"username=a&password=b%00", FAULT_FIELD_TEXT, NULL, NULL, 0},
+	{"username=a&password=b&x=%ff", FAULT_FIELD_TEXT, NULL, NULL, 0},
+	{"username=a&password=b&username=a", FAULT_FIELD_REPEATED, NULL, NULL, 0},
+};
+
+static void check_body(const struct body_row *row, enum http_media_type type)
+{
+	struct oauth_credentials read;
+	struct secret body;
+
+	set(&body, row->body);
+	oauth_credentials_init(&read);
+	if (oauth_read_credentials(&body, type, &read) != row->fault)
+		fail_msg("%s", row->body);
+	if (row->fault == FAULT_NONE) {
+		assert_string_equal(secret_str(&read.username), row->username);
+		assert_string_equal(secret_str(&read.password), row->password);
+	} else {
+		assert_int_equal(secret_len(&read.username), 0);
+		assert_int_equal(secret_len(&read.password), 0);
+	}
+	assert_int_equal(read.ignored_fields, row->ignored);
+	oauth_credentials_clear(&read);
+	secret_clear(&body);
+}
+
+static void test_json_credentials(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < sizeof(json_rows) / sizeof(json_rows[0]); i++)
+		check_body(&json_rows[i], HTTP_MEDIA_JSON);
+}
+
+static void test_form_credentials(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < sizeof(form_rows) / sizeof(form_rows[0]); i++)
+		check_body(&form_rows[i], HTTP_MEDIA_FORM);
+}
+
+static void test_field_ceiling(void **state)
+{
+	static const char head[] = "username=a&password=";
+	char text[sizeof(head) + FIELD_MAX_BYTES + 1];
+
+	(void)state;
+	memset(text, 'p', sizeof(text));
+	memcpy(text, head, sizeof(head) - 1);
+	text[sizeof(head) - 1 + FIELD_MAX_BYTES] = '\0';
+	check_body(&(struct body_row){text, FAULT_NONE, "a", text + sizeof(head) - 1, 0},
+		   HTTP_MEDIA_FORM);
+	text[sizeof(head) - 1 + FIELD_MAX_BYTES] = 'p';
+	text[sizeof(head) + FIELD_MAX_BYTES] = '\0';
+	check_body(&(struct body_row){text, FAULT_FIELD_TEXT, NULL, NULL, 0}, HTTP_MEDIA_FORM);
+}
+
+static void test_credentials_in_a_query(void **state)
+{
+	static const struct {
+		const char *query;
+		bool has;
+	} rows[] = {
+		{"", false},
+		{"a=b&c", false},
+		{"next=password", false},
+		{"passwords=x", false},
+		{"username=x", true},
+		{"a&password", true},
+		{"%70assword=x", true},
+		{"a=%zz&password=%", true},
+		{"=password&&x=1", false},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		if (oauth_has_credentials(rows[i].query, strlen(rows[i].query)) != rows[i].has)
+			fail_msg("%s", rows[i].query);
+	}
+}
+
+/* ---- the grant ---- */
+
+static void check_grant(char *scope, const char *expected)
+{
+	struct config config = {.client_id = (char[]){"id 1"}, .scope = scope};
+	struct oauth_credentials credentials;
+	struct secret body;
+
+	set(&config.client_secret, "s&=%");
+	oauth_credentials_init(&credentials);
+	secret_set(&credentials.username, "zo\xc3\xab", 4);
+	secret_set(&credentials.password, "a+b c*-._~", 10);
+	secret_init(&body, 0);
+	assert_int_equal(oauth_write_password_grant(&config, &credentials, &body), FAULT_NONE);
+	assert_string_equal(secret_str(&body), expected);
+	secret_clear(&body);
+	oauth_credentials_clear(&credentials);
+	secret_clear(&config.client_secret);
+}
+
+static void test_grant(void **state)
+{
+	(void)state;
+	check_grant((char[]){""}, "client_id=id+1&client_secret=s%26%3D%25&username=zo%C3%AB&"
+				  "password=a%2Bb+c*-._%7E&grant_type=password");
+	check_grant((char[]){"read write"},
+		    "client_id=id+1&client_secret=s%26%3D%25&username=zo%C3%AB&"
+		    "password=a%2Bb+c*-._%7E&grant_type=password&scope=read+write");
+}
+
+/* ---- answers ---- */
+
+#define TOKEN "\"access_token\":\"t\",\"token_type\":\"Bearer\""
+
+static const struct {
+	const char *body;
+	const char *token; /* NULL: UPSTREAM_MALFORMED */
+} token_rows[] = {
+	{"{" TOKEN ",\"expires_in\":36000,\"scope\":\"read write\",\"refresh_token\":\"r\"}",
+	 "{\"access_token\":\"t\",\"expires_in\":36000,\"token_type\":\"Bearer\","
+	 "\"scope\":\"read write\",\"refresh_token\":\"r\"}"},
+	{"{" TOKEN "}", "{" TOKEN "}"},
+	{"{" TOKEN ",\"id_token\":\"x\",\"scope\":null,\"error\":null}", "{" TOKEN "}"},
+	{"{\"access_token\":\"t\",\"token_type\":\"bEARER\"}",
+	 "{\"access_token\":\"t\",\"token_type\":\"bEARER\"}"},
+	{"{" TOKEN ",\"expires_in\":\"36000\"}",
+	 "{\"access_token\":\"t\",\"expires_in\":36000,\"token_type\":\"Bearer\"}"},
+	{"{" TOKEN ",\"expires_in\":4294967296}",
+	 "{\"access_token\":\"t\",\"expires_in\":4294967296,\"token_type\":\"Bearer\"}"},
+	{"{" TOKEN ",\"expires_in\":-1}", NULL},
+	{"{" TOKEN ",\"expires_in\":1.5}", NULL},
+	{"{" TOKEN ",\"expires_in\":1e300}", NULL},
+	{"{" TOKEN ",\"expires_in\":\"soon\"}", NULL},
+	{"{" TOKEN ",\"expires_in\":\"\"}", NULL},
+	{"{" TOKEN ",\"expires_in\":true}", NULL},
+	{"{" TOKEN ",\"refresh_token\":7}", NULL},
+	{"{\"access_token\":\"t\"}", NULL},
+	{"{\"access_token\":\"\",\"token_type\":\"Bearer\"}", NULL},
+	{"{\"access_token\":1,\"token_type\":\"Bearer\"}", NULL},
+	{"{\"Access_Token\":\"t\",\"token_type\":\"Bearer\"}", NULL},
+	{"{\"access_token\":\"t\",\"token_type\":\"mac\"}", NULL},
+	{"{" TOKEN "} x", NULL},
+	{"{" TOKEN ",\"scope\":\"\\u0000\"}", NULL},
+	{"[]", NULL},
+	{"", NULL},
+};
+
+static void test_tokens(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < sizeof(token_rows) / sizeof(token_rows[0]); i++) {
+		struct secret body;
+		struct secret token;
+
+		set(&body, token_rows[i].body);
+		secret_init(&token, ANSWER_MAX_BYTES);
+		struct oauth_verdict verdict = oauth_read_token(
+			&(struct oauth_answer){.status = 200, .body = &body}, &token);
+		if (verdict.fault != (token_rows[i].token ? FAULT_NONE : FAULT_UPSTREAM_MALFORMED))
+			fail_msg("%s", token_rows[i].body);
+		assert_string_equal(secret_str(&token),
+				    token_rows[i].token ? token_rows[i].token : "");
+		secret_clear(&token);
+		secret_clear(&body);
+	}
+}
+
+#define ERROR(code) "{\"error\":\"" code "\"}"
+#define PAGE "<html></html>"
+
+static const struct {
+	long status;
+	const char *body;
+	bool is_html;
+	unsigned retry_after_s;
+	enum fault fault;
+	const char *error;
+	bool is_off_contract;
+} error_rows[] = {
+	{400, ERROR("invalid_grant"), false, 0, FAULT_LOGIN_REFUSED, "invalid_grant", false},
+	{401, ERROR("invalid_grant"), false, 0, FAULT_LOGIN_REFUSED, "invalid_grant", false},
+	{500, ERROR("invalid_grant"), false, 0, FAULT_LOGIN_REFUSED, "invalid_grant", false},
+	{200, ERROR("invalid_grant"), false, 0, FAULT_LOGIN_REFUSED, "invalid_grant", true},
+	{400, ERROR("invalid_request"), false, 0, FAULT_UPSTREAM_CONTRACT, "invalid_request",
+	 false},
+	{401, ERROR("invalid_client"), false, 0, FAULT_CLIENT_REJECTED, "invalid_client", false},
+	{400, ERROR("unauthorized_client"), false, 0, FAULT_CLIENT_REJECTED, "unauthorized_client",
+	 false},
+	{400, ERROR("unsupported_grant_type"), false, 0, FAULT_CLIENT_REJECTED,
+	 "unsupported_grant_type", false},
+	{400, ERROR("invalid_scope"), false, 0, FAULT_CLIENT_REJECTED, "invalid_scope", false},
+	{400, ERROR("something_new"), false, 0, FAULT_UPSTREAM_CONTRACT, NULL, false},
+	{200, ERROR("something_new"), false, 0, FAULT_UPSTREAM_CONTRACT, NULL, true},
+	{403, PAGE, true, 0, FAULT_UPSTREAM_WAF, NULL, false},
+	{503, PAGE, true, 0, FAULT_UPSTREAM_WAF, NULL, false},
+	{503, PAGE, true, 7, FAULT_UPSTREAM_BUSY, NULL, false},
+	{403, "{}", false, 0, FAULT_UPSTREAM_DENIED, NULL, false},
+	{403, ERROR("locked"), false, 0, FAULT_UPSTREAM_DENIED, NULL, false},
+	{429, "", false, 0, FAULT_UPSTREAM_429, NULL, false},
+	{429, PAGE, true, 9, FAULT_UPSTREAM_429, NULL, false},
+	{503, "", false, 0, FAULT_UPSTREAM_5XX, NULL, false},
+	{500, PAGE, true, 0, FAULT_UPSTREAM_5XX, NULL, false},
+	{502, "", false, 5, FAULT_UPSTREAM_5XX, NULL, false},
+	{301, ERROR("invalid_grant"), false, 0, FAULT_UPSTREAM_REDIRECT, NULL, false},
+	{400, PAGE, true, 0, FAULT_UPSTREAM_MALFORMED, NULL, false},
+	{404, "{}", false, 0, FAULT_UPSTREAM_MALFORMED, NULL, false},
+	{201, "{" TOKEN "}", false, 0, FAULT_UPSTREAM_MALFORMED, NULL, false},
+};
+
+static void test_errors(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < sizeof(error_rows) / sizeof(error_rows[0]); i++) {
+		struct secret body;
+		struct secret token;
+
+		set(&body, error_rows[i].body);
+		secret_init(&token, ANSWER_MAX_BYTES);
+		struct oauth_verdict verdict = oauth_read_token(
+			&(struct oauth_answer){error_rows[i].status, error_rows[i].is_html,
+					       error_rows[i].retry_after_s, &body},
+			&token);
+		if (verdict.fault != error_rows[i].fault ||
+		    verdict.is_off_contract != error_rows[i].is_off_contract)
+			fail_msg("%ld %s", error_rows[i].status, error_rows[i].body);
+		if (error_rows[i].error)
+			assert_string_equal(verdict.error, error_rows[i].error);
+		else
+			assert_null(verdict.error);
+		assert_int_equal(secret_len(&token), 0);
+		secret_clear(&body);
+	}
+}
+
+static void test_error_of_our_own(void **state)
+{
+	struct secret body;
+
+	(void)state;
+	set(&body, "what was there");
+	assert_true(oauth_write_error("a", "b c", "id-1", &body));
+	assert_string_equal(secret_str(&body), "{\"error\":\"a\",\"error_description\":\"b c\","
+					       "\"request_id\":\"id-1\"}");
+	secret_clear(&body);
+}
+
+/* ---- the table of faults ---- */
+
+static void check_fault(int status, const char *error, unsigned retry_after_s,
+			const char *description)
+{
+	assert_true(status >= 400 && status < 600);
+	assert_true(*error || status == 499);
+	assert_true(*description);
+	/* RFC 6749 section 5.2, and nothing that means anything in HTML or JSON. */
+	for (const char *c = description; *c; c++)
+		assert_true(*c >= 0x20 && *c < 0x7f && !strchr("\"\\<>&'", *c));
+	/* Whoever is told to try again is told when. */
+	if (status == 503 || status == 429)
+		assert_true(retry_after_s > 0);
+}
+
+static void test_fault_table(void **state)
+{
+	(void)state;
+#define CHECK(symbol, status, error, retry_after_s, event, level, description) \
+	check_fault(status, error, retry_after_s, description);
+	FAULT_TABLE(CHECK)
+#undef CHECK
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_json_credentials),
+		cmocka_unit_test(test_form_credentials),
+		cmocka_unit_test(test_field_ceiling),
+		cmocka_unit_test(test_credentials_in_a_query),
+		cmocka_unit_test(test_grant),
+		cmocka_unit_test(test_tokens),
+		cmocka_unit_test(test_errors),
+		cmocka_unit_test(test_error_of_our_own),
+		cmocka_unit_test(test_fault_table),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
