@@ -80,6 +80,10 @@
  */
 #define STREAMS_PER_CONNECTION 100
 
+/* Logins on one HTTP/2 connection, before it is given up for a new one. With STREAMS_PER_CONNECTION
+ * more under way, below the 1000 requests after which nginx ends a connection. */
+#define CONNECTION_LOGINS_MAX 800
+
 /* Connections to a token server that speaks HTTP/2, or is not known yet, at least. */
 #define SHARED_CONNECTIONS_MIN 16
 

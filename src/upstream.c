@@ -22,6 +22,8 @@ struct upstream {
 	LIST_HEAD(call_list, call) calls;
 	long call_count;
 	long connections_max; /* what the descriptors allow */
+	unsigned generation;  /* of connections; see generation_options() */
+	uint16_t *served;     /* logins on the present connection from each local port */
 	bool is_multiplexed;  /* the server speaks HTTP/2, or is not known yet */
 };
 
@@ -33,7 +35,8 @@ struct call {
 	size_t body_at;   /* bytes given to libcurl */
 	uint64_t sent_us; /* when the first of them was */
 	bool was_retried;
-	size_t head_bytes; /* of the answer */
+	unsigned generation; /* of the connection it may use */
+	size_t head_bytes;   /* of the answer */
 	bool is_oversize;
 	struct loop_timer deadline;
 	upstream_done *done;
@@ -107,6 +110,37 @@ static size_t on_header(char *data, size_t size, size_t count, void *context)
 
 /* ---- one transfer ---- */
 
+/*
+ * A server ends an HTTP/2 connection after so many requests (nginx: 1000), and what is sent at that
+ * moment is lost: libcurl 7.88 does not tell a refused request, which could be sent again, from one
+ * whose answer was lost. So a connection is left before that. libcurl has no call for it; but it
+ * shares a connection only among transfers of equal TLS options, and these three have no effect on
+ * OpenSSL.
+ */
+static long generation_options(unsigned generation)
+{
+	return ((generation & 1) ? CURLSSLOPT_NO_REVOKE : 0L) |
+	       ((generation & 2) ? CURLSSLOPT_REVOKE_BEST_EFFORT : 0L) |
+	       ((generation & 4) ? CURLSSLOPT_AUTO_CLIENT_CERT : 0L);
+}
+
+static void count_login(struct call *call)
+{
+	struct upstream *upstream = call->upstream;
+	long port = 0;
+	long new_connections = 0;
+
+	curl_easy_getinfo(call->easy, CURLINFO_LOCAL_PORT, &port);
+	curl_easy_getinfo(call->easy, CURLINFO_NUM_CONNECTS, &new_connections);
+	if (port <= 0 || port > UINT16_MAX)
+		return;
+	if (new_connections > 0)
+		upstream->served[port] = 0;
+	if (++upstream->served[port] >= CONNECTION_LOGINS_MAX &&
+	    call->generation == upstream->generation)
+		upstream->generation++;
+}
+
 static bool set_up_transport(CURL *easy, const struct config *config)
 {
 	/* Without CAPATH libcurl keeps the parsed CA bundle for all connections; with it, each new
@@ -149,7 +183,11 @@ static bool set_up_message(CURL *easy, struct call *call)
 static bool start(struct call *call)
 {
 	call->easy = curl_easy_init();
-	return call->easy && set_up_transport(call->easy, call->upstream->config) &&
+	call->generation = call->upstream->generation;
+	return call->easy &&
+	       !curl_easy_setopt(call->easy, CURLOPT_SSL_OPTIONS,
+				 generation_options(call->generation)) &&
+	       set_up_transport(call->easy, call->upstream->config) &&
 	       set_up_message(call->easy, call) &&
 	       curl_multi_add_handle(call->upstream->multi, call->easy) == CURLM_OK;
 }
@@ -358,6 +396,8 @@ static void finish(struct call *call, CURLcode code)
 	if (answer->fault == FAULT_NONE) {
 		note_answer(call);
 		learn_version(call);
+		if (upstream->is_multiplexed)
+			count_login(call);
 	} else {
 		note_failure(call, code);
 	}
@@ -524,6 +564,9 @@ struct upstream *upstream_open(struct loop *loop, const struct config *config, l
 	upstream->curl_timer.on_fire = on_curl_timer;
 	upstream->idle_timer.on_fire = on_idle;
 	LIST_INIT(&upstream->calls);
+	upstream->served = calloc(UINT16_MAX + 1, sizeof(uint16_t));
+	if (!upstream->served)
+		goto fail;
 	if (!(curl->features & CURL_VERSION_SSL) || !(curl->features & CURL_VERSION_HTTP2) ||
 	    !(curl->features & CURL_VERSION_ASYNCHDNS)) {
 		*ret_fault = "libcurl lacks TLS, HTTP/2 or a resolver that does not block; "
@@ -551,6 +594,7 @@ void upstream_close(struct upstream *upstream)
 	curl_multi_cleanup(upstream->multi);
 	loop_timer_cancel(upstream->loop, &upstream->curl_timer);
 	curl_slist_free_all(upstream->headers);
+	free(upstream->served);
 	free(upstream);
 	curl_global_cleanup();
 }

@@ -160,7 +160,8 @@ class TlsFront(Nginx):
         super().__init__(
             folder, "tls-front",
             "\tlog_format protocol '$request_method $uri $status $server_protocol $connection';\n"
-            f"\tserver {{\n\t\taccess_log access.log protocol;\n\t\tlisten 127.0.0.1:{self.port} ssl http2;\n"
+            f"\tserver {{\n\t\taccess_log access.log protocol;\n"
+            f"\t\tlisten 127.0.0.1:{self.port} ssl http2;\n"
             f"\t\tssl_certificate {leaf.certificate};\n\t\tssl_certificate_key {leaf.key};\n"
             f"\t\tlocation / {{\n\t\t\tproxy_pass {origin};\n\t\t\tproxy_http_version 1.1;\n"
             f"\t\t\tproxy_ssl_verify on;\n\t\t\tproxy_ssl_name localhost;\n"
