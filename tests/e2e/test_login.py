@@ -374,9 +374,7 @@ def check_shared_connections(front):
     lines = [line.split() for line in front.access_log.read_text("ascii").splitlines()
              if line.startswith("POST")]
     assert {line[3] for line in lines} == {"HTTP/2.0"}
-    count = len({line[4] for line in lines[-200:]})
-    print("COUNT", count)
-    assert count < 20
+    assert len({line[4] for line in lines[-200:]}) < 20
 
 
 def spellings(text):
