@@ -81,7 +81,7 @@ $(BUILD)/tests/%: tests/unit/%.c $(ROOMS) Makefile
 # A sentence instead of a hundred lines about missing headers.
 $(BUILD)/libraries:
 	@mkdir -p $(@D)
-	@$(PKGCONFIG) --exists $(LIBRARIES) || { \
+	@$(PKGCONFIG) --exists $(LIBRARIES) 2>/dev/null || { \
 	    echo 'Missing libraries. On Debian: apt-get install $(BUILD_PACKAGES)' >&2; exit 1; }
 	@touch $@
 
