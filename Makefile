@@ -45,7 +45,7 @@ run:                            ## install what is missing, build, start a sandb
 test:                           ## install what is missing, build, run every test
 	@tests/packages.sh $(TEST_PACKAGES)
 	@$(MAKE) --no-print-directory all units
-	@BAKRYPT_LOGIN_BUILD=$(BUILD) $(PYTHON) -B -m pytest -p no:cacheprovider tests $(T)
+	@BAKRYPT_LOGIN_BUILD=$(BUILD) $(PYTHON) -B -m pytest -p no:cacheprovider $(or $(T),tests)
 
 sanitize:                       ## the tests under AddressSanitizer and UndefinedBehaviorSanitizer
 	@BAKRYPT_LOGIN_SANITIZED=1 $(MAKE) --no-print-directory test BUILD=$(BUILD)/sanitize \
