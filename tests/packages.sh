@@ -71,4 +71,4 @@ forbid_services
 quietly apt-get update
 # The names are meant to be split.
 # shellcheck disable=SC2086
-quietly apt-get install --yes --no-install-recommends $missing
+quietly apt-get -o DPkg::Lock::Timeout=300 install --yes --no-install-recommends $missing

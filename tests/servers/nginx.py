@@ -44,7 +44,7 @@ def binary():
 
 def missing():
     """What the machine lacks for it, as a sentence; or None."""
-    return None if binary() else "nginx is not installed (nginx-light)"
+    return None if binary() else "nginx is not installed"
 
 
 def fastcgi_address(target):
