@@ -22,6 +22,9 @@
 /* A grant: both fields and the client's own, every byte percent-encoded. */
 #define GRANT_MAX_BYTES (64 * 1024)
 
+/* The head of a reply of ours. */
+#define HEAD_MAX_BYTES 1024
+
 /* How deep the JSON of a body or an answer may nest; a login needs 1. */
 #define JSON_DEPTH_MAX 32
 

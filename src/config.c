@@ -287,9 +287,7 @@ static void secret_read(struct settings_reading *r, const char *path, const char
 	secret_clear(&r->config->client_secret);
 	if (!settings_file_read(&file, &r->config->client_secret, SECRET_MAX_BYTES))
 		settings_say_unreadable(r, &file, name);
-	else if (file.is_exposed)
-		settings_say_exposed(r, path, name);
-	else
+	else if (settings_is_kept(r, &file, name))
 		secret_check(r, 0, name);
 }
 
@@ -354,21 +352,23 @@ static void config_settle(struct settings_reading *r)
 		secret_settle(r);
 }
 
-bool config_load(struct config *config, const char *file, config_finding *report, void *context)
+bool config_load(struct config *config, const char *file, const struct config *previous,
+		 config_finding *report, void *context)
 {
 	struct settings_reading r = {
 		.config = config, .report = report, .context = context, .file = file};
 	bool has_memory = config_init(&r);
 
 	settings_read_environment(&r);
-	if (!r.file && settings_has(&r, SETTINGS_FILE))
-		r.file = secret_str(&r.sources[SETTINGS_FILE].text);
-	if (r.file)
-		settings_read_file(&r);
+	if (previous && previous->is_secret_from_environment)
+		settings_take_secret(&r, &previous->client_secret);
+	settings_read_file(&r);
+	config->is_secret_from_environment = r.sources[CLIENT_SECRET].is_from_environment;
 	if (has_memory)
 		config_settle(&r);
 	for (enum setting_id id = 0; id < SETTING_COUNT; id++)
 		secret_clear(&r.sources[id].text);
+	free(r.found_file);
 	if (r.has_fault)
 		config_clear(config);
 	return !r.has_fault;

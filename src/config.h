@@ -28,6 +28,7 @@ struct config {
 	long timeout_ms;
 	long max_in_flight;
 	enum log_level log_level;
+	bool is_secret_from_environment;
 };
 
 /* Called once per finding. is_fault: the program cannot start. text is one line without newline,
@@ -35,14 +36,19 @@ struct config {
 typedef void config_finding(void *context, bool is_fault, const char *text);
 
 /*
- * Reads the settings from the environment, from file (NULL: from $BAKRYPT_CONFIG; no such variable:
- * from no file) and from the secret's file or systemd credential
- * ($CREDENTIALS_DIRECTORY/client_secret), and checks them, reporting every finding. False after a
- * fault; the config is then empty. The value of BAKRYPT_CLIENT_SECRET in the environment is
- * overwritten and the variable removed. config is the caller's memory, to be released by
- * config_clear() in either case.
+ * Reads the settings from the environment, from a file and from the secret's file or systemd
+ * credential ($CREDENTIALS_DIRECTORY/client_secret), and checks them, reporting every finding.
+ * False after a fault; the config is then empty.
+ *
+ * file: the settings file; NULL: $BAKRYPT_CONFIG, or else the first that is there of
+ * $HOME/.config/bakrypt-login.conf and bakrypt-login.conf beside the program; or else none. A
+ * variable may carry Apache's prefix REDIRECT_. The value of BAKRYPT_CLIENT_SECRET in the
+ * environment is overwritten and the variable removed; so on a later reading `previous`, what an
+ * earlier one made, stands for it. NULL: there is none. config is the caller's memory, to be
+ * released by config_clear() in either case.
  */
-bool config_load(struct config *config, const char *file, config_finding *report, void *context);
+bool config_load(struct config *config, const char *file, const struct config *previous,
+		 config_finding *report, void *context);
 
 /* Wipes and releases. NULL is allowed. */
 void config_clear(struct config *config);

@@ -14,11 +14,6 @@
 #include "log.h"
 #include "responder.h"
 
-#define CONTAINER(pointer, type, member) \
-	((type *)(void *)((char *)(pointer)-offsetof(type, member)))
-
-#define HEAD_MAX_BYTES 1024
-
 enum connection_state {
 	WAITING,   /* nothing of a next request is there */
 	RECEIVING, /* part of one is */

@@ -44,6 +44,8 @@
 	  "The service is restarting. Try again in a few seconds.") \
 	X(LOGIN_REFUSED, 401, "invalid_grant", 0, "login_fail", LOG_INFO, \
 	  "The user name or the password is wrong.") \
+	X(CONFIG, 500, "server_error", 0, "config_bad", LOG_CRIT, \
+	  "This service is not configured correctly.") \
 	X(CLIENT_REJECTED, 500, "server_error", 0, "client_rejected", LOG_CRIT, \
 	  "This service is not configured correctly.") \
 	X(UPSTREAM_CONTRACT, 502, "server_error", 0, "upstream_contract", LOG_ERROR, \

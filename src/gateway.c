@@ -1,5 +1,6 @@
 #include "gateway.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "log.h"
@@ -23,7 +24,8 @@ static const struct {
 typedef void route_handler(struct session *session, struct http_exchange *x,
 			   enum http_media_type type);
 
-/* A route is the last segment of the path, so that a web server may put us under any prefix. */
+/* A route is the last segment of the path, so that a web server may put us under any prefix; it
+ * may be the name of a CGI program as well, login.cgi or login.fcgi. */
 static const struct route {
 	const char *segment;
 	const char *name; /* in the log */
@@ -107,9 +109,13 @@ void gateway_abandon(struct http_exchange *x)
 static const struct route *find_route(const struct http_request *request)
 {
 	char segment[32];
+	char *dot;
 
 	if (!http_read_route(request->target, segment, sizeof(segment)))
 		return NULL;
+	dot = strrchr(segment, '.');
+	if (dot && (strcmp(dot, ".cgi") == 0 || strcmp(dot, ".fcgi") == 0))
+		*dot = '\0';
 	for (size_t i = 0; i < sizeof(routes) / sizeof(routes[0]); i++) {
 		if (strcmp(segment, routes[i].segment) == 0)
 			return &routes[i];
@@ -134,8 +140,8 @@ static enum fault guard(const struct gateway *gateway, const struct http_request
 		return FAULT_CREDENTIALS_IN_URL;
 	if (!request->method || strcmp(request->method, "POST") != 0)
 		return FAULT_METHOD;
-	if (gateway->is_stopping)
-		return FAULT_STOPPING;
+	if (gateway->closed != FAULT_NONE)
+		return gateway->closed;
 	if (type == HTTP_MEDIA_OTHER)
 		return FAULT_CONTENT_TYPE;
 	if (request->body_state == HTTP_BODY_TOO_LARGE)
@@ -178,6 +184,8 @@ void gateway_serve(struct gateway *gateway, struct http_exchange *x)
 	fault = guard(gateway, request, type);
 	if (fault == FAULT_METHOD)
 		x->reply.allow = route->allow;
+	if (fault != FAULT_NONE && fault == gateway->closed && gateway->closed_note)
+		snprintf(x->note, sizeof(x->note), "%s", gateway->closed_note);
 	if (fault != FAULT_NONE) {
 		secret_clear(&x->request.body);
 		answer(x, fault);

@@ -7,14 +7,13 @@
 #ifndef GATEWAY_H
 #define GATEWAY_H
 
-#include <stdbool.h>
-
 #include "http.h"
 #include "session.h"
 
 struct gateway {
 	struct session session;
-	bool is_stopping; /* every request is told to come back later */
+	enum fault closed;       /* what every login is told; FAULT_NONE: logins are served */
+	const char *closed_note; /* why, for the log; or NULL. Borrowed */
 };
 
 /* Serves one request: fills in the reply and calls x->finish(), exactly once, perhaps before this

@@ -110,6 +110,43 @@ bool http_read_length(const char *text, size_t *ret_bytes)
 	return true;
 }
 
+enum http_body_state http_check_length(const char *content_length, size_t body_bytes)
+{
+	size_t declared_bytes;
+
+	if (!http_read_length(content_length, &declared_bytes))
+		return HTTP_BODY_WHOLE;
+	if (declared_bytes > BODY_MAX_BYTES)
+		return HTTP_BODY_TOO_LARGE;
+	return declared_bytes == body_bytes ? HTTP_BODY_WHOLE : HTTP_BODY_CUT;
+}
+
+/* What the client asked for. REQUEST_URI is the one variable that every server fills alike; the
+ * others stand in where something in between has lost it. */
+static const char *find_target(http_variable *get, void *context)
+{
+	static const char *const names[] = {"REQUEST_URI", "DOCUMENT_URI", "PATH_INFO",
+					    "SCRIPT_NAME"};
+
+	for (size_t i = 0; i < COUNT_OF(names); i++) {
+		const char *target = get(context, names[i]);
+
+		if (target && *target)
+			return target;
+	}
+	return NULL;
+}
+
+void http_read_variables(struct http_request *request, http_variable *get, void *context)
+{
+	request->method = get(context, "REQUEST_METHOD");
+	request->target = find_target(get, context);
+	request->query = get(context, "QUERY_STRING");
+	request->content_type = get(context, "CONTENT_TYPE");
+	request->client = get(context, "REMOTE_ADDR");
+	request->request_id = get(context, "HTTP_X_REQUEST_ID");
+}
+
 static bool is_request_id(const char *text)
 {
 	size_t len = 0;

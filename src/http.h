@@ -74,6 +74,15 @@ struct http_exchange {
 	void (*finish)(struct http_exchange *x);
 };
 
+/* A request's meta-variable (RFC 3875 section 4.1) by name, or NULL. */
+typedef const char *http_variable(void *context, const char *name);
+
+/* Fills in the texts of a request, which stay the variables' owner's. */
+void http_read_variables(struct http_request *request, http_variable *get, void *context);
+
+/* Compares a body that was read to its end with CONTENT_LENGTH, where that says anything. */
+enum http_body_state http_check_length(const char *content_length, size_t body_bytes);
+
 /* An exchange with empty buffers. finish as above. */
 void http_init(struct http_exchange *x, void (*finish)(struct http_exchange *x));
 

@@ -149,6 +149,18 @@ static bool allowed_read(struct listener *listener)
 	return true;
 }
 
+/* mod_fcgid names its sockets by the number of its own process, a dot and a counter; it leaves no
+ * other trace. */
+static bool is_mod_fcgids(const struct sockaddr_un *address)
+{
+	const char *slash = strrchr(address->sun_path, '/');
+	size_t digits = slash ? strspn(slash + 1, "0123456789") : 0;
+	const char *dot = slash ? slash + 1 + digits : "";
+
+	return digits > 0 && *dot == '.' && dot[1] != '\0' &&
+	       dot[1 + strspn(dot + 1, "0123456789")] == '\0';
+}
+
 /* Takes a descriptor that listens. NULL, or a sentence. */
 static const char *handed_over_take(struct listener *listener, int fd)
 {
@@ -160,6 +172,7 @@ static const char *handed_over_take(struct listener *listener, int fd)
 		return "the socket that was handed over is not a stream socket; make it one";
 	switch (address.ss_family) {
 	case AF_UNIX:
+		listener->is_mod_fcgids = is_mod_fcgids((const struct sockaddr_un *)&address);
 		break;
 	case AF_INET:
 	case AF_INET6:
@@ -191,17 +204,28 @@ static bool number_parse(const char *text, long max, long *ret_number)
 	return true;
 }
 
+static bool listen_fds_are_ours(void)
+{
+	const char *text = getenv("LISTEN_PID");
+	long pid = 0;
+
+	return text && getenv("LISTEN_FDS") && number_parse(text, INT32_MAX, &pid) &&
+	       pid == getpid();
+}
+
+bool listener_is_handed_over(void)
+{
+	return listen_fds_are_ours() || is_listening(STDIN_FILENO);
+}
+
 /* The number of descriptors that LISTEN_FDS hands over to this very process, 0 without one, -1 if
  * it cannot be read. Children must not take the variables for theirs. */
 static long listen_fds_take(void)
 {
-	const char *pid_text = getenv("LISTEN_PID");
-	const char *count_text = getenv("LISTEN_FDS");
-	long pid = 0;
+	const char *text = getenv("LISTEN_FDS");
 	long count = 0;
 
-	if (pid_text && count_text && number_parse(pid_text, INT32_MAX, &pid) && pid == getpid() &&
-	    !number_parse(count_text, INT32_MAX, &count))
+	if (text && listen_fds_are_ours() && !number_parse(text, INT32_MAX, &count))
 		count = -1;
 	unsetenv("LISTEN_PID");
 	unsetenv("LISTEN_FDS");

@@ -17,9 +17,13 @@ struct listener {
 	dev_t device; /* identity of path, so that only our own socket is removed */
 	ino_t inode;
 	bool is_tcp;
+	bool is_mod_fcgids;               /* handed over by Apache's mod_fcgid */
 	struct sockaddr_storage *allowed; /* FCGI_WEB_SERVER_ADDRS: peers allowed over TCP */
 	size_t allowed_count;             /* 0: no such list, everybody is */
 };
+
+/* Whether listener_find() would find one, or something wrong. */
+bool listener_is_handed_over(void);
 
 /* Looks for a socket that was handed over: LISTEN_FDS and LISTEN_PID (sd_listen_fds(3)), then a
  * listening descriptor 0 (FastCGI specification section 2.2). 1 if found, 0 if there is none,

@@ -45,6 +45,20 @@ struct loop *loop_open(size_t timers_max)
 	return loop;
 }
 
+bool loop_reserve(struct loop *loop, size_t timers_max)
+{
+	struct loop_timer **timers;
+
+	if (timers_max <= loop->timers_max)
+		return true;
+	timers = realloc(loop->timers, timers_max * sizeof(struct loop_timer *));
+	if (!timers)
+		return false;
+	loop->timers = timers;
+	loop->timers_max = timers_max;
+	return true;
+}
+
 void loop_close(struct loop *loop)
 {
 	if (!loop)
@@ -203,7 +217,7 @@ bool loop_run(struct loop *loop)
 
 static void on_signal_ready(struct loop_io *io, uint32_t events)
 {
-	struct loop *loop = (struct loop *)(void *)((char *)io - offsetof(struct loop, signal_io));
+	struct loop *loop = CONTAINER(io, struct loop, signal_io);
 	struct signalfd_siginfo info;
 
 	(void)events;

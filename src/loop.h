@@ -2,7 +2,7 @@
  * The event loop: epoll(7), one-shot timers, signals.
  *
  * Floor 0. One loop per process, one thread. Callbacks may add, change and remove anything,
- * themselves included. Nothing here allocates after loop_open().
+ * themselves included. Nothing here allocates after loop_open(), but for loop_reserve().
  */
 #ifndef LOOP_H
 #define LOOP_H
@@ -12,6 +12,10 @@
 #include <stdint.h>
 
 struct loop;
+
+/* The owner of a struct that is embedded in its own, from a pointer to the former. */
+#define CONTAINER(pointer, type, member) \
+	((type *)(void *)((char *)(pointer)-offsetof(type, member)))
 
 /* Readiness of one descriptor. The owner keeps the struct alive while it is added, and embeds it in
  * its own. */
@@ -30,6 +34,9 @@ struct loop_timer {
 /* Opens a loop for at most timers_max timers set at one time. NULL with errno on failure. */
 struct loop *loop_open(size_t timers_max);
 void loop_close(struct loop *loop);
+
+/* Room for at least timers_max timers from now on. False without memory. */
+bool loop_reserve(struct loop *loop, size_t timers_max);
 
 /* Runs until loop_stop(). False with errno if epoll fails. */
 bool loop_run(struct loop *loop);

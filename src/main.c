@@ -1,279 +1,33 @@
 /*
- * bakrypt-login: the options, the choice of a door, and the order in which all is built and taken
- * down.
+ * bakrypt-login: the options, and what they choose.
  */
-#include <errno.h>
+#include <fcntl.h>
 #include <getopt.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <sysexits.h>
 #include <unistd.h>
 
 #include "ceilings.h"
+#include "cgi.h"
 #include "config.h"
-#include "fastcgi.h"
-#include "gateway.h"
 #include "listener.h"
-#include "log.h"
-#include "loop.h"
 #include "memory.h"
+#include "service.h"
 #include "upstream.h"
-#include "workers.h"
 
 struct options {
-	const char *listen;
-	const char *socket_group;
-	const char *config_file;
-	long workers;
+	struct service_options service;
 	int (*action)(const struct options *options);
 };
 
-/* SIGUSR1 is how multiwatch asks for the same. */
-static const int stop_signals[] = {SIGTERM, SIGINT, SIGUSR1, 0};
-
-/* One process's loop, and what is on it. */
-struct service {
-	const struct options *options;
-	struct config config;
-	struct listener listener;
-	struct loop *loop;
-	struct upstream *upstream;
-	struct gateway gateway;
-	struct fastcgi *door;
-	struct loop_timer stop_timer;
-};
-
-/* ---- one loop ---- */
-
-static void on_drained(void *context)
-{
-	struct service *service = context;
-
-	loop_stop(service->loop);
-}
-
-static void on_stop_timer(struct loop_timer *timer)
-{
-	struct service *service =
-		(struct service *)(void *)((char *)timer - offsetof(struct service, stop_timer));
-
-	loop_stop(service->loop);
-}
-
-static void on_signal(void *context, int signal)
-{
-	struct service *service = context;
-
-	(void)signal;
-	if (service->gateway.is_stopping)
-		return;
-	service->gateway.is_stopping = true;
-	if (service->options->workers == 1)
-		listener_unlink(&service->listener);
-	/* Every request ends by its own deadline; this is for a peer that does not take its reply.
-	 */
-	loop_timer_set(service->loop, &service->stop_timer,
-		       (uint64_t)service->config.timeout_ms + LINGER_MS);
-	fastcgi_stop(service->door);
-}
-
-/* The descriptors, shared out: the web server's connections, the token server's, and the rest. */
-static void share_descriptors(const struct config *config, long *ret_upstream, long *ret_door)
-{
-	struct rlimit limit = {1024, 1024};
-	long total;
-
-	getrlimit(RLIMIT_NOFILE, &limit);
-	limit.rlim_cur = limit.rlim_max;
-	setrlimit(RLIMIT_NOFILE, &limit);
-	getrlimit(RLIMIT_NOFILE, &limit);
-	total = limit.rlim_cur > 2 * CONNECTIONS_MAX ? 2 * CONNECTIONS_MAX : (long)limit.rlim_cur;
-	total = total > SPARE_FDS + 2 ? total - SPARE_FDS : 2;
-	*ret_upstream = config->max_in_flight < total / 2 ? config->max_in_flight : total / 2;
-	*ret_door = total - *ret_upstream;
-}
-
-static bool build(struct service *service, const char **ret_fault)
-{
-	long upstream_max;
-	long door_max;
-
-	*ret_fault = NULL;
-	share_descriptors(&service->config, &upstream_max, &door_max);
-	/* A timer for each connection and each call, and a few of the rooms' own. */
-	service->loop = loop_open((size_t)(door_max + service->config.max_in_flight + 8));
-	if (!service->loop || !loop_catch_signals(service->loop, stop_signals, on_signal, service))
-		return false;
-	service->upstream = upstream_open(service->loop, &service->config, upstream_max, ret_fault);
-	if (!service->upstream)
-		return false;
-	service->gateway.session = (struct session){&service->config, service->upstream};
-	service->stop_timer.on_fire = on_stop_timer;
-	service->door = fastcgi_open(service->loop, &service->gateway, &service->listener,
-				     (size_t)door_max, on_drained, service);
-	return service->door != NULL;
-}
-
-static void log_start(const struct service *service)
-{
-	struct log_line line;
-
-	log_open(&line, LOG_INFO, "start");
-	log_str(&line, "version", VERSION);
-	log_str(&line, "listen",
-		service->options->listen ? service->options->listen : "a socket handed over");
-	log_str(&line, "token_url", service->config.token_url);
-	log_int(&line, "workers", service->options->workers);
-	log_int(&line, "pid", getpid());
-	log_close(&line);
-}
-
-static int run_loop(void *context)
-{
-	struct service *service = context;
-	const char *fault;
-	bool has_run = false;
-
-	if (build(service, &fault)) {
-		if (service->options->workers == 1)
-			log_start(service);
-		has_run = loop_run(service->loop);
-	} else {
-		log_event(LOG_CRIT, "start_failed", fault ? fault : strerror(errno));
-	}
-	/* Calls end before the exchanges that wait for them. */
-	upstream_close(service->upstream);
-	fastcgi_close(service->door);
-	loop_close(service->loop);
-	return has_run ? EX_OK : EX_OSERR;
-}
-
-/* ---- start ---- */
-
-struct findings {
-	bool has_fault;
-	struct buf notices; /* one a line */
-};
-
-static void on_finding(void *context, bool is_fault, const char *text)
-{
-	struct findings *findings = context;
-
-	if (!is_fault)
-		buf_printf(&findings->notices, "%s\n", text);
-	else if (!findings->has_fault)
-		fprintf(stderr, "bakrypt-login: %s\n", text);
-	findings->has_fault |= is_fault;
-}
-
-/* What is worth knowing of the settings, but no fault, goes to the log. */
-static void log_notices(struct findings *findings)
-{
-	char *line = findings->notices.data;
-	char *end;
-
-	for (; line && (end = strchr(line, '\n')); line = end + 1) {
-		*end = '\0';
-		log_event(LOG_WARN, "setting_notice", line);
-	}
-}
-
-static bool load_settings(struct service *service)
-{
-	struct findings findings = {0};
-	bool is_loaded;
-
-	buf_init(&findings.notices, SETTINGS_FILE_MAX_BYTES);
-	is_loaded =
-		config_load(&service->config, service->options->config_file, on_finding, &findings);
-	if (is_loaded) {
-		log_set_level(service->config.log_level);
-		log_notices(&findings);
-	}
-	buf_clear(&findings.notices);
-	return is_loaded;
-}
-
-/* The socket that the program was started with. EX_OK, or the exit status after a line that says
- * why not; so too with open_door(). */
-static int find_door(struct service *service)
-{
-	const char *complaint = NULL;
-
-	switch (listener_find(&service->listener, &complaint)) {
-	case 1:
-		return EX_OK;
-	case 0:
-		fputs("bakrypt-login: no socket was handed over; start it with --listen "
-		      "/path/to.sock or --listen HOST:PORT, or see --help\n",
-		      stderr);
-		return EX_USAGE;
-	default:
-		fprintf(stderr, "bakrypt-login: %s\n", complaint);
-		return EX_CONFIG;
-	}
-}
-
-static int open_door(struct service *service)
-{
-	char fault[512];
-
-	if (listener_open(&service->listener, service->options->listen,
-			  service->options->socket_group, fault, sizeof(fault)))
-		return EX_OK;
-	fprintf(stderr, "bakrypt-login: %s\n", fault);
-	return EX_CONFIG;
-}
-
-static void remove_path(void *context)
-{
-	struct service *service = context;
-
-	listener_unlink(&service->listener);
-}
-
-static int run_workers(struct service *service)
-{
-	log_start(service);
-	return workers_run(service->options->workers, run_loop, remove_path, service);
-}
-
-/* From the first moment on a signal means an end in order: it waits until the loop, or the parent
- * of the loops, takes it. */
-static void hold_signals(void)
-{
-	sigset_t signals;
-
-	sigemptyset(&signals);
-	for (const int *signal = stop_signals; *signal; signal++)
-		sigaddset(&signals, *signal);
-	sigprocmask(SIG_BLOCK, &signals, NULL);
-}
-
 static int serve(const struct options *options)
 {
-	struct service service = {.options = options, .listener.fd = -1};
-	int status = options->listen ? EX_OK : find_door(&service);
-
-	hold_signals();
-	if (status == EX_OK && !load_settings(&service))
-		status = EX_CONFIG;
-	if (status == EX_OK && options->listen)
-		status = open_door(&service);
-	if (status == EX_OK) {
-		status = options->workers == 1 ? run_loop(&service) : run_workers(&service);
-		log_event(LOG_INFO, "stop", NULL);
-	}
-	listener_unlink(&service.listener);
-	listener_close(&service.listener);
-	config_clear(&service.config);
-	return status;
+	return service_run(&options->service);
 }
-
-/* ---- the other actions ---- */
 
 static void print_finding(void *context, bool is_fault, const char *text)
 {
@@ -284,7 +38,8 @@ static void print_finding(void *context, bool is_fault, const char *text)
 static int check(const struct options *options)
 {
 	struct config config;
-	bool is_good = config_load(&config, options->config_file, print_finding, NULL);
+	bool is_good =
+		config_load(&config, options->service.config_file, NULL, print_finding, NULL);
 
 	if (is_good) {
 		config_print(&config, stdout);
@@ -338,7 +93,8 @@ static int print_help(const struct options *options)
 	puts("bakrypt-login [OPTION...]\n"
 	     "Takes POST /login from a web server by FastCGI, adds the client secret, and answers\n"
 	     "with Bakrypt's token. Without --listen it serves the socket it was started with\n"
-	     "(systemd, spawn-fcgi, lighttpd).\n\nOptions:");
+	     "(systemd, spawn-fcgi, lighttpd), or by CGI the one request it was started for.\n\n"
+	     "Options:");
 	for (size_t i = 0; i < OPTION_COUNT; i++) {
 		char left[40];
 		snprintf(left, sizeof(left), "--%s%s", option_table[i].option.name,
@@ -369,16 +125,16 @@ static bool take_option(struct options *options, int letter, const char *argumen
 {
 	switch (letter) {
 	case 'l':
-		options->listen = argument;
+		options->service.listen = argument;
 		return true;
 	case 'g':
-		options->socket_group = argument;
+		options->service.socket_group = argument;
 		return true;
 	case 'c':
-		options->config_file = argument;
+		options->service.config_file = argument;
 		return true;
 	case 'w':
-		return read_workers(argument, &options->workers);
+		return read_workers(argument, &options->service.workers);
 	default:
 		for (size_t i = 0; i < OPTION_COUNT; i++) {
 			if (option_table[i].option.val == letter)
@@ -405,13 +161,29 @@ static bool read_options(struct options *options, int argc, char **argv)
 	return false;
 }
 
+/* A descriptor opened later must not take the place of one of these: what is written for the log
+ * would go to a client. */
+static bool open_standard_descriptors(void)
+{
+	for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
+		if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", O_RDWR) < 0)
+			return false;
+	}
+	return true;
+}
+
 int main(int argc, char **argv)
 {
-	struct options options = {.workers = 1, .action = serve};
+	struct options options = {.service.workers = 1, .action = serve};
 
 	memory_protect();
 	signal(SIGPIPE, SIG_IGN);
-	if (!read_options(&options, argc, argv))
+	if (!open_standard_descriptors())
+		return EX_OSERR;
+	if (cgi_is_asked() && !listener_is_handed_over())
+		return service_run_cgi(NULL);
+	/* A web server's doing: see cgi_is_asked(). */
+	if (!read_options(&options, cgi_is_asked() ? 1 : argc, argv))
 		return EX_USAGE;
 	return options.action(&options);
 }

@@ -99,38 +99,20 @@ static bool read_body(FCGX_Request *fcgi, struct secret *body)
 	return FCGX_GetChar(fcgi->in) == EOF && FCGX_GetError(fcgi->in) == 0;
 }
 
-/* What the client asked for. REQUEST_URI is the one variable that every server fills alike; the
- * others stand in where something in between has lost it. */
-static const char *find_target(char **params)
+static const char *get_param(void *params, const char *name)
 {
-	static const char *const names[] = {"REQUEST_URI", "DOCUMENT_URI", "PATH_INFO",
-					    "SCRIPT_NAME"};
-
-	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
-		const char *target = FCGX_GetParam(names[i], params);
-		if (target && *target)
-			return target;
-	}
-	return NULL;
+	return FCGX_GetParam(name, params);
 }
 
 static void fill_request(struct http_request *request, char **params)
 {
-	size_t declared_bytes;
+	enum http_body_state state = http_check_length(FCGX_GetParam("CONTENT_LENGTH", params),
+						       secret_len(&request->body));
 
-	request->method = FCGX_GetParam("REQUEST_METHOD", params);
-	request->target = find_target(params);
-	request->query = FCGX_GetParam("QUERY_STRING", params);
-	request->content_type = FCGX_GetParam("CONTENT_TYPE", params);
-	request->client = FCGX_GetParam("REMOTE_ADDR", params);
-	request->request_id = FCGX_GetParam("HTTP_X_REQUEST_ID", params);
-	if (!http_read_length(FCGX_GetParam("CONTENT_LENGTH", params), &declared_bytes))
-		return;
-	if (declared_bytes > BODY_MAX_BYTES)
-		request->body_state = HTTP_BODY_TOO_LARGE;
-	else if (request->body_state == HTTP_BODY_WHOLE &&
-		 declared_bytes != secret_len(&request->body))
-		request->body_state = HTTP_BODY_CUT;
+	http_read_variables(request, get_param, params);
+	/* A body that was not read has no length to compare; that it is too large can be seen. */
+	if (request->body_state == HTTP_BODY_WHOLE || state == HTTP_BODY_TOO_LARGE)
+		request->body_state = state;
 }
 
 struct responder *responder_open(struct responder_feed *feed, unsigned char *bytes,

@@ -69,6 +69,7 @@ struct settings_reading {
 	config_finding *report;
 	void *context;
 	const char *file; /* path of the settings file, or NULL */
+	char *found_file; /* the same, where it was looked for; else NULL */
 	bool has_fault;
 	bool is_incomplete; /* something could not be taken: nothing is called missing */
 	struct source sources[SETTING_COUNT];
@@ -89,14 +90,25 @@ void settings_say(struct settings_reading *r, enum severity severity, unsigned l
 
 /* Faults that several settings share. name is the setting's. */
 void settings_say_no_memory(struct settings_reading *r);
-void settings_say_exposed(struct settings_reading *r, const char *path, const char *name);
 void settings_say_unreadable(struct settings_reading *r, const struct settings_file *file,
 			     const char *name);
 
 /* Reads the sources from the environment, and wipes the secret there. */
 void settings_read_environment(struct settings_reading *r);
 
-/* Reads the sources that the environment left open from r->file. */
+/* Takes the secret of an earlier reading for the environment's. */
+void settings_take_secret(struct settings_reading *r, const struct secret *secret);
+
+/* Whether a file that holds the secret is kept from others: from those on the machine, and, if a
+ * web server says in DOCUMENT_ROOT what it publishes, from the whole world. False after a fault. */
+bool settings_is_kept(struct settings_reading *r, const struct settings_file *file,
+		      const char *name);
+
+/* The path of a settings file that nobody named, to be freed; NULL: there is none. */
+char *settings_find_file(void);
+
+/* Finds the settings file, if r->file names none, and reads from it the sources that the
+ * environment left open. */
 void settings_read_file(struct settings_reading *r);
 
 /* Of two settings that stand for the same, leaves the one that counts. False after a fault. */

@@ -12,6 +12,7 @@
 
 #define FINDING_MAX_BYTES 1024
 #define PREFIX "BAKRYPT_"
+#define REDIRECTED "REDIRECT_"
 
 const char *settings_quote_path(struct quoted_path *quoted, const char *path)
 {
@@ -42,16 +43,6 @@ void settings_say(struct settings_reading *r, enum severity severity, unsigned l
 void settings_say_no_memory(struct settings_reading *r)
 {
 	settings_say(r, FAULT, 0, "the settings do not fit into memory; free some and start again");
-}
-
-void settings_say_exposed(struct settings_reading *r, const char *path, const char *name)
-{
-	struct quoted_path quoted;
-
-	settings_quote_path(&quoted, path);
-	settings_say(r, FAULT, 0,
-		     "%s: others can read or change %s, which holds the secret; run: chmod o= %s",
-		     name, quoted.text, quoted.text);
 }
 
 void settings_say_unreadable(struct settings_reading *r, const struct settings_file *file,
@@ -151,18 +142,30 @@ static void environment_wipe(const char *name)
 	unsetenv(name);
 }
 
+/* Takes a variable with this prefix, unless one without it was there. An empty value counts as not
+ * set. */
+static void variable_take(struct settings_reading *r, enum setting_id id, const char *prefix)
+{
+	char name[sizeof(REDIRECTED REDIRECTED) + SETTINGS_TEXT_NAME_MAX];
+	const char *value;
+
+	snprintf(name, sizeof(name), "%s%s", prefix, settings[id].name);
+	value = getenv(name);
+	if (value && *value != '\0' && !r->sources[id].is_from_environment) {
+		r->sources[id].is_from_environment = true;
+		source_take(r, id, value, strlen(value));
+	}
+	if (value && settings[id].type == TYPE_SECRET)
+		environment_wipe(name);
+}
+
 void settings_read_environment(struct settings_reading *r)
 {
 	for (enum setting_id id = 0; id < SETTING_COUNT; id++) {
-		const char *value = getenv(settings[id].name);
-
-		/* An empty value counts as not set. */
-		if (value && *value != '\0') {
-			r->sources[id].is_from_environment = true;
-			source_take(r, id, value, strlen(value));
-		}
-		if (value && settings[id].type == TYPE_SECRET)
-			environment_wipe(settings[id].name);
+		variable_take(r, id, "");
+		/* Of a request that Apache rewrote, once or twice. */
+		variable_take(r, id, REDIRECTED);
+		variable_take(r, id, REDIRECTED REDIRECTED);
 	}
 	for (size_t i = 0; environ && environ[i]; i++) {
 		const char *entry = environ[i];
@@ -202,26 +205,46 @@ static void line_take(struct settings_reading *r, const struct settings_line *li
 	}
 }
 
+void settings_take_secret(struct settings_reading *r, const struct secret *secret)
+{
+	r->sources[CLIENT_SECRET].is_from_environment = true;
+	source_take(r, CLIENT_SECRET, secret_str(secret), secret_len(secret));
+}
+
+/* What named the settings file, for messages. */
+static const char *file_name(struct settings_reading *r)
+{
+	if (r->file)
+		return "--config";
+	if (settings_has(r, SETTINGS_FILE)) {
+		r->file = secret_str(&r->sources[SETTINGS_FILE].text);
+		return settings[SETTINGS_FILE].name;
+	}
+	r->file = r->found_file = settings_find_file();
+	return "the settings file";
+}
+
 void settings_read_file(struct settings_reading *r)
 {
+	const char *name = file_name(r);
 	struct settings_file file = {.path = r->file};
 	struct settings_line line;
 	struct settings_cursor cursor = {0};
 	struct secret text;
-	bool is_by_option = r->file != secret_str(&r->sources[SETTINGS_FILE].text);
 
+	if (!r->file)
+		return;
 	if (!settings_file_read(&file, &text, (size_t)SETTINGS_FILE_MAX_BYTES)) {
 		r->is_incomplete = true;
-		settings_say_unreadable(r, &file,
-					is_by_option ? "--config" : settings[SETTINGS_FILE].name);
+		settings_say_unreadable(r, &file, name);
 	} else {
 		cursor.at = secret_str(&text);
 		cursor.end = cursor.at + secret_len(&text);
 	}
 	while (settings_file_next(&cursor, &line))
 		line_take(r, &line, cursor.line_number);
-	if (file.is_exposed && r->sources[CLIENT_SECRET].line > 0)
-		settings_say_exposed(r, file.path, settings[CLIENT_SECRET].name);
+	if (r->sources[CLIENT_SECRET].line > 0)
+		settings_is_kept(r, &file, settings[CLIENT_SECRET].name);
 	secret_clear(&text);
 }
 

@@ -1,16 +1,14 @@
 #include "upstream.h"
 
-#include <curl/curl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 #include <sys/epoll.h>
 #include <sys/queue.h>
-#include <time.h>
 
 #include "ceilings.h"
 #include "memory.h"
+#include "upstream_call.h"
 
 struct upstream {
 	struct loop *loop;
@@ -25,24 +23,8 @@ struct upstream {
 	unsigned generation;  /* of connections; see generation_options() */
 	uint16_t *served;     /* logins on the present connection from each local port */
 	bool is_multiplexed;  /* the server speaks HTTP/2, or is not known yet */
-};
-
-struct call {
-	LIST_ENTRY(call) entry;
-	struct upstream *upstream;
-	CURL *easy;
-	struct secret body;
-	size_t body_at;   /* bytes given to libcurl */
-	uint64_t sent_us; /* when the first of them was */
-	bool was_retried;
-	unsigned generation; /* of the connection it may use */
-	size_t head_bytes;   /* of the answer */
-	bool is_oversize;
-	struct loop_timer deadline;
-	upstream_done *done;
-	void *context;
-	struct upstream_answer answer;
-	char error[CURL_ERROR_SIZE];
+	void (*on_retired)(void *context); /* NULL: in use */
+	void *retired_context;
 };
 
 /* A descriptor that libcurl wants watched. */
@@ -50,9 +32,6 @@ struct watch {
 	struct loop_io io;
 	struct upstream *upstream;
 };
-
-#define CONTAINER(pointer, type, member) \
-	((type *)(void *)((char *)(pointer)-offsetof(type, member)))
 
 /* HTTP/1.1 needs a connection for each login in flight, HTTP/2 one for many. Which of them the
  * server speaks is known by its first answer; until then few connections are opened, because a
@@ -211,159 +190,7 @@ static void call_free(struct call *call)
 	free(call);
 }
 
-/* ---- what became of it ---- */
-
-/* The first token of a header's value, as far as it is harmless in a log. */
-static void copy_token(char *to, size_t size, const char *value)
-{
-	size_t len = value ? strspn(value, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
-					   "0123456789/+.-")
-			   : 0;
-
-	snprintf(to, size, "%.*s", (int)(len < size ? len : size - 1), value ? value : "");
-}
-
-static const char *header_value(CURL *easy, const char *name)
-{
-	struct curl_header *header = NULL;
-
-	return curl_easy_header(easy, name, 0, CURLH_HEADER, -1, &header) == CURLHE_OK
-		       ? header->value
-		       : NULL;
-}
-
-/* Retry-After as a number of seconds or a date (RFC 9110 section 10.2.3), clamped; 0 if there is
- * none that can be read. CURLINFO_RETRY_AFTER does not tell "0" from none, and wraps around. */
-static unsigned read_retry_after(CURL *easy)
-{
-	const char *value = header_value(easy, "retry-after");
-	size_t digits = value ? strspn(value, "0123456789") : 0;
-	double seconds;
-
-	if (!value)
-		return 0;
-	if (digits > 0 && value[digits] == '\0') {
-		seconds = digits < 10 ? (double)strtol(value, NULL, 10) : RETRY_AFTER_MAX_S;
-	} else {
-		time_t date = curl_getdate(value, NULL);
-		if (date < 0)
-			return 0;
-		seconds = difftime(date, time(NULL));
-	}
-	if (seconds < RETRY_AFTER_MIN_S)
-		return RETRY_AFTER_MIN_S;
-	return seconds > RETRY_AFTER_MAX_S ? RETRY_AFTER_MAX_S : (unsigned)seconds;
-}
-
-static void note_answer(struct call *call)
-{
-	struct upstream_answer *answer = &call->answer;
-	char *type = NULL;
-	char type_token[48];
-	char ray_token[48];
-
-	curl_easy_getinfo(call->easy, CURLINFO_CONTENT_TYPE, &type);
-	copy_token(type_token, sizeof(type_token), type);
-	answer->is_html = strcasecmp(type_token, "text/html") == 0 ||
-			  strcasecmp(type_token, "application/xhtml+xml") == 0;
-	if (answer->status < 300)
-		return;
-	copy_token(ray_token, sizeof(ray_token), header_value(call->easy, "cf-ray"));
-	snprintf(answer->note, sizeof(answer->note), "%s, %zu bytes%s%s",
-		 *type_token ? type_token : "no content type", secret_len(&answer->body),
-		 *ray_token ? ", cf-ray " : "", ray_token);
-}
-
-static uint64_t time_info(CURL *easy, CURLINFO info)
-{
-	curl_off_t us = 0;
-
-	curl_easy_getinfo(easy, info, &us);
-	return us > 0 ? (uint64_t)us : 0;
-}
-
-static void read_phases(struct call *call)
-{
-	uint64_t connect = time_info(call->easy, CURLINFO_CONNECT_TIME_T);
-	uint64_t tls = time_info(call->easy, CURLINFO_APPCONNECT_TIME_T);
-	uint64_t ready = time_info(call->easy, CURLINFO_PRETRANSFER_TIME_T);
-	long new_connections = 0;
-	struct http_phases *phases = &call->answer.phases;
-
-	/* On a kept connection libcurl repeats in both figures the time it waited for it. */
-	curl_easy_getinfo(call->easy, CURLINFO_NUM_CONNECTS, &new_connections);
-	if (new_connections > 0) {
-		phases->connect_us = connect;
-		phases->tls_us = tls > connect ? tls - connect : 0;
-	} else {
-		phases->queue_us += ready;
-	}
-}
-
-/* SSL_CONNECT_ERROR stands for both: OpenSSL found the handshake wrong, or the peer hung up in it.
- * Only the first leaves an entry in OpenSSL's error queue, whose text starts so. */
-static bool is_tls_fault(const struct call *call, CURLcode code)
-{
-	switch (code) {
-	case CURLE_PEER_FAILED_VERIFICATION:
-	case CURLE_SSL_CACERT_BADFILE:
-	case CURLE_SSL_CERTPROBLEM:
-	case CURLE_SSL_CIPHER:
-	case CURLE_SSL_ISSUER_ERROR:
-	case CURLE_SSL_INVALIDCERTSTATUS:
-	case CURLE_SSL_PINNEDPUBKEYNOTMATCH:
-		return true;
-	case CURLE_SSL_CONNECT_ERROR:
-		return strstr(call->error, "error:") != NULL;
-	default:
-		return false;
-	}
-}
-
-static enum fault classify(const struct call *call, CURLcode code)
-{
-	bool was_sent = call->body_at > 0;
-
-	if (code == CURLE_OK)
-		return FAULT_NONE;
-	if (is_tls_fault(call, code))
-		return FAULT_UPSTREAM_TLS;
-	if (!was_sent)
-		return code == CURLE_OUT_OF_MEMORY ? FAULT_NO_MEMORY : FAULT_UPSTREAM_UNREACHABLE;
-	if (code == CURLE_OPERATION_TIMEDOUT)
-		return FAULT_UPSTREAM_TIMEOUT;
-	/* 1: what came is not HTTP. */
-	if (call->answer.status >= 200 || code == CURLE_UNSUPPORTED_PROTOCOL ||
-	    code == CURLE_WEIRD_SERVER_REPLY || call->is_oversize)
-		return FAULT_UPSTREAM_MALFORMED;
-	return FAULT_UPSTREAM_LOST;
-}
-
-/* How far it came, for the log. */
-static const char *phase_name(const struct call *call)
-{
-	if (call->answer.status >= 200)
-		return "answer";
-	if (call->body_at > 0)
-		return "wait";
-	if (time_info(call->easy, CURLINFO_CONNECT_TIME_T) > 0)
-		return "tls";
-	return time_info(call->easy, CURLINFO_NAMELOOKUP_TIME_T) > 0 ? "connect" : "lookup";
-}
-
-static void note_failure(struct call *call, CURLcode code)
-{
-	struct upstream_answer *answer = &call->answer;
-	const char *reason = *call->error ? call->error : curl_easy_strerror(code);
-
-	if (call->is_oversize)
-		reason = "over its ceiling";
-	else if (code == CURLE_SEND_FAIL_REWIND)
-		reason = "the kept connection was closed under the request";
-	snprintf(answer->note, sizeof(answer->note), "%s: %.180s", phase_name(call), reason);
-	for (size_t len = strlen(answer->note); len > 0 && answer->note[len - 1] == ' ';)
-		answer->note[--len] = '\0';
-}
+/* ---- the end of a transfer ---- */
 
 static void learn_version(struct call *call)
 {
@@ -380,7 +207,8 @@ static void learn_version(struct call *call)
 static void note_idle(struct upstream *upstream)
 {
 	if (upstream->call_count == 0)
-		loop_timer_set(upstream->loop, &upstream->idle_timer, UPSTREAM_IDLE_MS);
+		loop_timer_set(upstream->loop, &upstream->idle_timer,
+			       upstream->on_retired ? 0 : UPSTREAM_IDLE_MS);
 }
 
 /* The end of a call: tells, then forgets. */
@@ -389,17 +217,11 @@ static void finish(struct call *call, CURLcode code)
 	struct upstream *upstream = call->upstream;
 	struct upstream_answer *answer = &call->answer;
 
-	curl_easy_getinfo(call->easy, CURLINFO_RESPONSE_CODE, &answer->status);
-	answer->retry_after_s = read_retry_after(call->easy);
-	answer->fault = classify(call, code);
-	read_phases(call);
+	upstream_call_judge(call, code);
 	if (answer->fault == FAULT_NONE) {
-		note_answer(call);
 		learn_version(call);
 		if (upstream->is_multiplexed)
 			count_login(call);
-	} else {
-		note_failure(call, code);
 	}
 	release_transfer(call);
 	upstream->call_count--;
@@ -444,7 +266,7 @@ static void collect(struct upstream *upstream)
 		if (message->msg != CURLMSG_DONE)
 			continue;
 		curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, &call);
-		if (classify(call, code) == FAULT_UPSTREAM_UNREACHABLE && retry(call))
+		if (upstream_call_classify(call, code) == FAULT_UPSTREAM_UNREACHABLE && retry(call))
 			continue;
 		finish(call, code);
 	}
@@ -537,6 +359,10 @@ static void on_idle(struct loop_timer *timer)
 	struct upstream *upstream = CONTAINER(timer, struct upstream, idle_timer);
 	CURLM *old = upstream->multi;
 
+	if (upstream->on_retired) {
+		upstream->on_retired(upstream->retired_context);
+		return;
+	}
 	if (open_multi(upstream)) {
 		curl_multi_cleanup(old);
 		loop_timer_cancel(upstream->loop, &upstream->curl_timer);
@@ -582,6 +408,13 @@ struct upstream *upstream_open(struct loop *loop, const struct config *config, l
 fail:
 	upstream_close(upstream);
 	return NULL;
+}
+
+void upstream_retire(struct upstream *upstream, void (*on_retired)(void *context), void *context)
+{
+	upstream->on_retired = on_retired;
+	upstream->retired_context = context;
+	note_idle(upstream);
 }
 
 void upstream_close(struct upstream *upstream)

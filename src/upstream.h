@@ -38,6 +38,10 @@ typedef void upstream_done(void *context, struct upstream_answer *answer);
 struct upstream *upstream_open(struct loop *loop, const struct config *config, long connections_max,
 			       const char **ret_fault);
 
+/* Takes no more calls. on_retired is called once, from the loop, when none is under way any more:
+ * it may close. */
+void upstream_retire(struct upstream *upstream, void (*on_retired)(void *context), void *context);
+
 /* Ends calls in flight without calling back. NULL is allowed. */
 void upstream_close(struct upstream *upstream);
 

@@ -20,9 +20,7 @@ struct worker {
 
 struct crew {
 	struct worker *workers;
-	long count;
-	int (*work)(void *context);
-	void *context;
+	const struct workers_plan *plan;
 	bool is_stopping;
 	bool has_failed;
 };
@@ -42,7 +40,7 @@ static void run_worker(const struct crew *crew, pid_t parent)
 	/* The parent may have died before that call. */
 	if (getppid() != parent)
 		_exit(1);
-	exit(crew->work(crew->context));
+	exit(crew->plan->work(crew->plan->context));
 }
 
 static void start_worker(struct crew *crew, struct worker *worker)
@@ -81,7 +79,7 @@ static void reap(struct crew *crew)
 		bool is_good = crew->is_stopping && WIFEXITED(status) && WEXITSTATUS(status) == 0;
 		bool is_killed = WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL;
 
-		for (long i = 0; i < crew->count; i++) {
+		for (long i = 0; i < crew->plan->count; i++) {
 			if (crew->workers[i].pid == pid)
 				crew->workers[i].pid = 0;
 		}
@@ -98,7 +96,7 @@ static long start_missing(struct crew *crew)
 {
 	long wait_ms = -1;
 
-	for (long i = 0; i < crew->count; i++) {
+	for (long i = 0; i < crew->plan->count; i++) {
 		struct worker *worker = &crew->workers[i];
 		uint64_t age_ms = clock_ms() - worker->started_ms;
 
@@ -114,19 +112,18 @@ static long start_missing(struct crew *crew)
 
 static bool has_running(const struct crew *crew)
 {
-	for (long i = 0; i < crew->count; i++) {
+	for (long i = 0; i < crew->plan->count; i++) {
 		if (crew->workers[i].pid > 0)
 			return true;
 	}
 	return false;
 }
 
-static void stop_all(struct crew *crew)
+static void signal_all(struct crew *crew, int signal)
 {
-	crew->is_stopping = true;
-	for (long i = 0; i < crew->count; i++) {
+	for (long i = 0; i < crew->plan->count; i++) {
 		if (crew->workers[i].pid > 0)
-			kill(crew->workers[i].pid, SIGTERM);
+			kill(crew->workers[i].pid, signal);
 	}
 }
 
@@ -138,31 +135,39 @@ static int wait_signal(const sigset_t *signals, long wait_ms)
 	return wait_ms < 0 ? sigwaitinfo(signals, NULL) : sigtimedwait(signals, NULL, &wait);
 }
 
-int workers_run(long count, int (*work)(void *context), void (*before_stop)(void *context),
-		void *context)
+static void take_signal(struct crew *crew, int signal)
 {
-	struct crew crew = {.count = count, .work = work, .context = context};
+	const struct workers_plan *plan = crew->plan;
+
+	if (signal == SIGCHLD) {
+		reap(crew);
+	} else if (signal == SIGHUP) {
+		if (!crew->is_stopping && plan->reload(plan->context))
+			signal_all(crew, SIGHUP);
+	} else if (signal > 0 && !crew->is_stopping) {
+		crew->is_stopping = true;
+		plan->before_stop(plan->context);
+		signal_all(crew, SIGTERM);
+	}
+}
+
+int workers_run(const struct workers_plan *plan)
+{
+	static const int caught[] = {SIGTERM, SIGINT, SIGUSR1, SIGHUP, SIGCHLD};
+	struct crew crew = {.plan = plan};
 	sigset_t signals;
 
-	crew.workers = calloc((size_t)count, sizeof(struct worker));
+	crew.workers = calloc((size_t)plan->count, sizeof(struct worker));
 	if (!crew.workers)
 		return 1;
 	sigemptyset(&signals);
-	sigaddset(&signals, SIGTERM);
-	sigaddset(&signals, SIGINT);
-	sigaddset(&signals, SIGUSR1);
-	sigaddset(&signals, SIGCHLD);
+	for (size_t i = 0; i < sizeof(caught) / sizeof(caught[0]); i++)
+		sigaddset(&signals, caught[i]);
 	sigprocmask(SIG_BLOCK, &signals, NULL);
 	while (!crew.is_stopping || has_running(&crew)) {
 		long wait_ms = crew.is_stopping ? -1 : start_missing(&crew);
-		int signal = wait_signal(&signals, wait_ms);
 
-		if (signal == SIGCHLD) {
-			reap(&crew);
-		} else if (signal > 0 && !crew.is_stopping) {
-			before_stop(context);
-			stop_all(&crew);
-		}
+		take_signal(&crew, wait_signal(&signals, wait_ms));
 	}
 	free(crew.workers);
 	return crew.has_failed ? 1 : 0;

@@ -7,11 +7,19 @@
 #ifndef WORKERS_H
 #define WORKERS_H
 
-/* Runs work(context) in `count` children until a signal asks for the end (SIGTERM, SIGINT,
- * SIGUSR1), then asks the children, and returns when the last has ended: 0 if all ended with 0,
- * else 1. work returns the child's exit status. before_stop is called in the parent once, ahead of
- * the children's end. */
-int workers_run(long count, int (*work)(void *context), void (*before_stop)(void *context),
-		void *context);
+#include <stdbool.h>
+
+struct workers_plan {
+	long count;
+	int (*work)(void *context);         /* in a child: returns its exit status */
+	void (*before_stop)(void *context); /* in the parent, once, ahead of the children's end */
+	bool (*reload)(void *context);      /* in the parent, at SIGHUP; false: refused */
+	void *context;
+};
+
+/* Runs the children until a signal asks for the end (SIGTERM, SIGINT, SIGUSR1), then asks them, and
+ * returns when the last has ended: 0 if all ended with 0, else 1. A reload that was not refused is
+ * passed on to them as SIGHUP. */
+int workers_run(const struct workers_plan *plan);
 
 #endif

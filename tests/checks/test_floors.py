@@ -8,21 +8,25 @@ SRC = pathlib.Path(__file__).resolve().parents[2] / "src"
 
 FLOORS = {
     -1: {"buf", "utf8", "log", "fault", "ceilings", "memory"},
-    0: {"config", "settings", "settings_file", "settings_source", "settings_text", "http", "form",
+    0: {"config", "settings", "settings_file", "settings_source", "settings_place",
+        "settings_text", "http", "form",
         "json", "loop", "listener", "gate"},
-    1: {"oauth", "upstream", "responder"},
+    1: {"oauth", "upstream", "upstream_call", "responder"},
     2: {"session"},
     3: {"gateway"},
-    4: {"fastcgi", "workers"},
-    5: {"main"},
+    4: {"fastcgi", "cgi", "workers"},
+    5: {"service"},
+    6: {"main"},
 }
 
 # One room in several files; the header that others see is the second's.
 SAME_ROOM = {
     ("config", "settings"), ("config", "settings_file"), ("config", "settings_text"),
     ("settings", "settings_file"), ("settings", "config"), ("settings_source", "settings"), ("settings_source", "settings_file"),
+    ("settings_place", "settings"), ("settings_place", "settings_file"),
     ("settings_source", "settings_text"),
     ("http", "form"),
+    ("upstream", "upstream_call"), ("upstream_call", "upstream"),
     # The cellar's own order.
     ("fault", "log"), ("log", "ceilings"), ("log", "utf8"),
 }
@@ -30,7 +34,7 @@ SAME_ROOM = {
 # A library is known to one room, and ending the process is for few.
 ONE_ROOM = {
     r"#include <cjson/": {"oauth.c"},
-    r"#include <curl/": {"upstream.c"},
+    r"#include <curl/": {"upstream_call.h"},
     r"#include <fcgi": {"responder.c"},
     r"\b_?exit\(|\babort\(": {"workers.c", "loop.c"},
     r"__libc_free": {"memory.c"},

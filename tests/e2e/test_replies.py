@@ -25,6 +25,7 @@ ANSWER_MAX = source.ceiling("ANSWER_MAX_BYTES")
 # What the tests of this file have seen, and where the rest is shown.
 provoked = set()
 SHOWN_ELSEWHERE = {
+    "CONFIG": "test_cgi.py; a FastCGI start ends instead",
     "NO_MEMORY": "cannot be brought about from a socket; unit tests",
     "OVERLOADED": "test_gate.py: the third login above BAKRYPT_MAX_IN_FLIGHT=2",
     "STOPPING": "test_stop.py: a kept connection's next request",

@@ -102,9 +102,9 @@ class Reply:
     status: int
     headers: list  # (lower-case name, value), in the order sent
     body: bytes
-    app_status: int
-    protocol_status: int
-    stderr: bytes
+    app_status: int = 0
+    protocol_status: int = REQUEST_COMPLETE
+    stderr: bytes = b""
 
     def header(self, name):
         """The value of a header sent exactly once; None if it was not sent."""

@@ -74,7 +74,7 @@ static void environment_set(const char *const *variables)
 static bool load(struct config *config, const char *file)
 {
 	findings[0] = '\0';
-	return config_load(config, file, note, findings);
+	return config_load(config, file, NULL, note, findings);
 }
 
 struct row {

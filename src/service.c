@@ -1,0 +1,478 @@
+#include "service.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+#include "ceilings.h"
+#include "cgi.h"
+#include "config.h"
+#include "fastcgi.h"
+#include "gateway.h"
+#include "listener.h"
+#include "log.h"
+#include "loop.h"
+#include "upstream.h"
+#include "workers.h"
+
+/* SIGUSR1 is how multiwatch asks for the end, SIGHUP how everybody asks for new settings. */
+static const int signals[] = {SIGTERM, SIGINT, SIGUSR1, SIGHUP, 0};
+
+/* Timers besides those of connections and calls: the door's pause, the stop. */
+#define OTHER_TIMERS 8
+
+/* Settings, and the upstream they lead to. After a reload the calls under way end with those they
+ * began with. */
+struct backend {
+	struct service *service;
+	struct config config;
+	struct upstream *upstream; /* NULL before the loop is there */
+};
+
+/* One process's loop, and what is on it. */
+struct service {
+	const struct service_options *options;
+	struct listener listener;
+	struct loop *loop;
+	struct backend *backend; /* the one in force; NULL: the settings are bad */
+	struct gateway gateway;
+	struct fastcgi *door;
+	struct loop_timer stop_timer;
+	long upstream_max;   /* descriptors for one backend */
+	size_t timers_taken; /* by connections and all backends */
+	char complaint[512]; /* the first fault of the settings */
+};
+
+/* ---- settings ---- */
+
+struct findings {
+	char *complaint; /* the first fault */
+	size_t complaint_size;
+	struct buf notices; /* one a line */
+};
+
+static void on_finding(void *context, bool is_fault, const char *text)
+{
+	struct findings *findings = context;
+
+	if (!is_fault)
+		buf_printf(&findings->notices, "%s\n", text);
+	else if (*findings->complaint == '\0')
+		snprintf(findings->complaint, findings->complaint_size, "%s", text);
+}
+
+/* What is worth knowing of the settings, but no fault, goes to the log. */
+static void log_notices(struct findings *findings)
+{
+	char *line = findings->notices.data;
+	char *end;
+
+	for (; line && (end = strchr(line, '\n')); line = end + 1) {
+		*end = '\0';
+		log_event(LOG_WARN, "setting_notice", line);
+	}
+}
+
+static void backend_free(struct backend *backend)
+{
+	if (!backend)
+		return;
+	upstream_close(backend->upstream);
+	config_clear(&backend->config);
+	free(backend);
+}
+
+/* Reads the settings. NULL after a fault, with service->complaint. */
+static struct backend *backend_load(struct service *service)
+{
+	struct findings findings = {.complaint = service->complaint,
+				    .complaint_size = sizeof(service->complaint)};
+	struct backend *backend = calloc(1, sizeof(*backend));
+
+	service->complaint[0] = '\0';
+	if (!backend) {
+		on_finding(&findings, true, "not enough memory for the settings");
+		return NULL;
+	}
+	backend->service = service;
+	buf_init(&findings.notices, SETTINGS_FILE_MAX_BYTES);
+	if (config_load(&backend->config, service->options->config_file,
+			service->backend ? &service->backend->config : NULL, on_finding,
+			&findings)) {
+		log_set_level(backend->config.log_level);
+		log_notices(&findings);
+	} else {
+		backend_free(backend);
+		backend = NULL;
+	}
+	buf_clear(&findings.notices);
+	return backend;
+}
+
+static size_t backend_timers(const struct backend *backend)
+{
+	return (size_t)backend->config.max_in_flight + 2;
+}
+
+/* Gives it its upstream. *ret_fault says why not, or is NULL if errno does. */
+static bool backend_open(struct backend *backend, const char **ret_fault)
+{
+	struct service *service = backend->service;
+	size_t timers = service->timers_taken + backend_timers(backend);
+
+	*ret_fault = NULL;
+	if (!loop_reserve(service->loop, timers))
+		return false;
+	backend->upstream =
+		upstream_open(service->loop, &backend->config, service->upstream_max, ret_fault);
+	if (!backend->upstream)
+		return false;
+	service->timers_taken = timers;
+	return true;
+}
+
+/* Lets the gateway use it from now on. */
+static void backend_enter(struct backend *backend)
+{
+	struct service *service = backend->service;
+
+	service->backend = backend;
+	service->gateway.session = (struct session){&backend->config, backend->upstream};
+	if (service->gateway.closed == FAULT_CONFIG)
+		service->gateway.closed = FAULT_NONE;
+}
+
+static void on_retired(void *context)
+{
+	struct backend *backend = context;
+
+	backend->service->timers_taken -= backend_timers(backend);
+	backend_free(backend);
+}
+
+/* ---- signals ---- */
+
+static void log_reload_refused(const struct service *service)
+{
+	log_event(LOG_ERROR, "reload_refused", service->complaint);
+}
+
+static void log_reload(const struct backend *backend)
+{
+	struct log_line line;
+
+	log_open(&line, LOG_INFO, "reload");
+	log_str(&line, "token_url", backend->config.token_url);
+	log_int(&line, "pid", getpid());
+	log_close(&line);
+}
+
+static void reload(struct service *service)
+{
+	struct backend *old = service->backend;
+	struct backend *backend = backend_load(service);
+	const char *fault;
+
+	if (backend && !backend_open(backend, &fault)) {
+		snprintf(service->complaint, sizeof(service->complaint), "%s",
+			 fault ? fault : strerror(errno));
+		backend_free(backend);
+		backend = NULL;
+	}
+	if (!backend) {
+		log_reload_refused(service);
+		return;
+	}
+	backend_enter(backend);
+	if (old)
+		upstream_retire(old->upstream, on_retired, old);
+	log_reload(backend);
+}
+
+/* In the parent of the workers: for those that are started later. */
+static bool reload_parent(void *context)
+{
+	struct service *service = context;
+	struct backend *backend = backend_load(service);
+
+	if (!backend) {
+		log_reload_refused(service);
+		return false;
+	}
+	backend_free(service->backend);
+	service->backend = backend;
+	return true;
+}
+
+static void on_drained(void *context)
+{
+	struct service *service = context;
+
+	loop_stop(service->loop);
+}
+
+static void on_stop_timer(struct loop_timer *timer)
+{
+	loop_stop(CONTAINER(timer, struct service, stop_timer)->loop);
+}
+
+static void stop(struct service *service)
+{
+	long timeout_ms = service->backend ? service->backend->config.timeout_ms : 0;
+
+	if (service->gateway.closed == FAULT_STOPPING)
+		return;
+	service->gateway.closed = FAULT_STOPPING;
+	service->gateway.closed_note = NULL;
+	if (service->options->workers == 1)
+		listener_unlink(&service->listener);
+	/* Every request ends by its own deadline; this is for a peer that does not take its reply.
+	 */
+	loop_timer_set(service->loop, &service->stop_timer, (uint64_t)timeout_ms + LINGER_MS);
+	fastcgi_stop(service->door);
+}
+
+static void on_signal(void *context, int signal)
+{
+	struct service *service = context;
+
+	if (signal != SIGHUP)
+		stop(service);
+	else if (service->gateway.closed != FAULT_STOPPING)
+		reload(service);
+}
+
+/* From the first moment on a signal means an end in order: it waits until the loop, or the parent
+ * of the loops, takes it. */
+static void hold_signals(void)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	for (const int *signal = signals; *signal; signal++)
+		sigaddset(&set, *signal);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+}
+
+/* ---- one loop ---- */
+
+/* The descriptors, shared out: the web server's connections, the token server's, and the rest. */
+static void share_descriptors(const struct backend *backend, long *ret_upstream, long *ret_door)
+{
+	struct rlimit limit = {1024, 1024};
+	long total;
+
+	getrlimit(RLIMIT_NOFILE, &limit);
+	limit.rlim_cur = limit.rlim_max;
+	setrlimit(RLIMIT_NOFILE, &limit);
+	getrlimit(RLIMIT_NOFILE, &limit);
+	total = limit.rlim_cur > 2 * CONNECTIONS_MAX ? 2 * CONNECTIONS_MAX : (long)limit.rlim_cur;
+	total = total > SPARE_FDS + 2 ? total - SPARE_FDS : 2;
+	*ret_upstream = total / 2;
+	if (backend && backend->config.max_in_flight < *ret_upstream)
+		*ret_upstream = backend->config.max_in_flight;
+	*ret_door = total - *ret_upstream;
+}
+
+static bool build(struct service *service, const char **ret_fault)
+{
+	long door_max;
+
+	*ret_fault = NULL;
+	share_descriptors(service->backend, &service->upstream_max, &door_max);
+	service->timers_taken = (size_t)door_max + OTHER_TIMERS;
+	service->loop = loop_open(service->timers_taken);
+	if (!service->loop || !loop_catch_signals(service->loop, signals, on_signal, service))
+		return false;
+	if (service->backend) {
+		if (!backend_open(service->backend, ret_fault))
+			return false;
+		backend_enter(service->backend);
+	}
+	service->stop_timer.on_fire = on_stop_timer;
+	service->door = fastcgi_open(service->loop, &service->gateway, &service->listener,
+				     (size_t)door_max, on_drained, service);
+	return service->door != NULL;
+}
+
+static void log_start(const struct service *service)
+{
+	struct log_line line;
+
+	log_open(&line, LOG_INFO, "start");
+	log_str(&line, "version", VERSION);
+	log_str(&line, "listen",
+		service->options->listen ? service->options->listen : "a socket handed over");
+	if (service->backend)
+		log_str(&line, "token_url", service->backend->config.token_url);
+	log_int(&line, "workers", service->options->workers);
+	log_int(&line, "pid", getpid());
+	log_close(&line);
+}
+
+static int run_loop(void *context)
+{
+	struct service *service = context;
+	const char *fault;
+	bool has_run = false;
+
+	if (build(service, &fault)) {
+		if (service->options->workers == 1)
+			log_start(service);
+		has_run = loop_run(service->loop);
+	} else {
+		log_event(LOG_CRIT, "start_failed", fault ? fault : strerror(errno));
+	}
+	/* Calls end before the exchanges that wait for them. */
+	if (service->backend) {
+		upstream_close(service->backend->upstream);
+		service->backend->upstream = NULL;
+	}
+	fastcgi_close(service->door);
+	loop_close(service->loop);
+	return has_run ? EX_OK : EX_OSERR;
+}
+
+/* ---- the FastCGI door ---- */
+
+/* The socket that the program was started with. EX_OK, or the exit status after a line that says
+ * why not; so too with open_door(). */
+static int find_door(struct service *service)
+{
+	const char *complaint = NULL;
+
+	switch (listener_find(&service->listener, &complaint)) {
+	case 1:
+		return EX_OK;
+	case 0:
+		fputs("bakrypt-login: no socket was handed over; start it with --listen "
+		      "/path/to.sock or --listen HOST:PORT, or see --help\n",
+		      stderr);
+		return EX_USAGE;
+	default:
+		fprintf(stderr, "bakrypt-login: %s\n", complaint);
+		return EX_CONFIG;
+	}
+}
+
+static int open_door(struct service *service)
+{
+	char fault[512];
+
+	if (listener_open(&service->listener, service->options->listen,
+			  service->options->socket_group, fault, sizeof(fault)))
+		return EX_OK;
+	fprintf(stderr, "bakrypt-login: %s\n", fault);
+	return EX_CONFIG;
+}
+
+static void close_gateway(struct service *service)
+{
+	service->gateway.closed = FAULT_CONFIG;
+	service->gateway.closed_note = service->complaint;
+}
+
+/* EX_OK, or EX_CONFIG after a line that says why. mod_fcgid would start the program again and
+ * again, and answer with a page of its own: there it serves the fault instead. */
+static int load_settings(struct service *service)
+{
+	service->backend = backend_load(service);
+	if (service->backend)
+		return EX_OK;
+	if (service->listener.is_mod_fcgids) {
+		log_event(LOG_CRIT, "config_bad", service->complaint);
+		close_gateway(service);
+		return EX_OK;
+	}
+	fprintf(stderr, "bakrypt-login: %s\n", service->complaint);
+	return EX_CONFIG;
+}
+
+static void remove_path(void *context)
+{
+	struct service *service = context;
+
+	listener_unlink(&service->listener);
+}
+
+static int run_workers(struct service *service)
+{
+	const struct workers_plan plan = {
+		.count = service->options->workers,
+		.work = run_loop,
+		.before_stop = remove_path,
+		.reload = reload_parent,
+		.context = service,
+	};
+
+	log_start(service);
+	return workers_run(&plan);
+}
+
+int service_run(const struct service_options *options)
+{
+	struct service service = {.options = options, .listener.fd = -1};
+	int status = options->listen ? EX_OK : find_door(&service);
+
+	hold_signals();
+	if (status == EX_OK)
+		status = load_settings(&service);
+	if (status == EX_OK && options->listen)
+		status = open_door(&service);
+	if (status == EX_OK) {
+		status = options->workers == 1 ? run_loop(&service) : run_workers(&service);
+		log_event(LOG_INFO, "stop", NULL);
+	}
+	listener_unlink(&service.listener);
+	listener_close(&service.listener);
+	backend_free(service.backend);
+	return status;
+}
+
+/* ---- the CGI door ---- */
+
+/* The loop and the upstream, or a gateway that says why there are none. */
+static void build_cgi(struct service *service)
+{
+	const char *fault = NULL;
+
+	service->backend = backend_load(service);
+	if (!service->backend) {
+		close_gateway(service);
+		return;
+	}
+	service->backend->config.max_in_flight = 1;
+	service->upstream_max = 1;
+	service->loop = loop_open(OTHER_TIMERS);
+	service->timers_taken = OTHER_TIMERS;
+	if (service->loop && backend_open(service->backend, &fault)) {
+		backend_enter(service->backend);
+		return;
+	}
+	snprintf(service->complaint, sizeof(service->complaint), "%s",
+		 fault ? fault : strerror(errno));
+	service->gateway.closed = FAULT_NO_MEMORY;
+	service->gateway.closed_note = service->complaint;
+}
+
+int service_run_cgi(const char *config_file)
+{
+	const struct service_options options = {.config_file = config_file, .workers = 1};
+	struct service service = {.options = &options, .listener.fd = -1};
+	struct cgi cgi;
+
+	/* The one request is finished, and has its own deadline. */
+	hold_signals();
+	build_cgi(&service);
+	cgi_serve(&cgi, service.loop, &service.gateway);
+	if (!cgi.is_done && !loop_run(service.loop))
+		log_event(LOG_CRIT, "start_failed", strerror(errno));
+	backend_free(service.backend);
+	loop_close(service.loop);
+	return EX_OK;
+}
