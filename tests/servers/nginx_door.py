@@ -1,0 +1,24 @@
+"""The doors through nginx, with the files of nginx/."""
+from servers import nginx
+from servers.door import ProgramDoor
+
+
+class NginxDoor(ProgramDoor):
+    """nginx before the program's Unix socket."""
+
+    name = "nginx-unix"
+    sees_abort = True
+
+    @classmethod
+    def missing(cls):
+        return nginx.missing()
+
+    def open_front(self, target):
+        return self.run(nginx.Login(self.folder, target)).origin
+
+
+class NginxTcpDoor(NginxDoor):
+    """nginx before the program's TCP socket."""
+
+    name = "nginx-tcp"
+    listen = "tcp"
