@@ -1,0 +1,155 @@
+"""Apache 2.4 from a folder of its own, with the files shipped under deploy/apache/ and
+deploy/shared-hosting/. One door for each module that can reach the program.
+"""
+import os
+import pathlib
+import shutil
+
+from servers import folders, ports
+from servers.door import DEPLOY, Door, ProgramDoor
+from servers.nginx import substitute
+from servers.process import Process, ServerError
+
+MODULES = pathlib.Path("/usr/lib/apache2/modules")
+SHIPPED = DEPLOY / "apache"
+HOSTING = DEPLOY / "shared-hosting"
+
+# What Debian's apache2.conf sets up before a site's own files, in as few lines.
+MAIN = """\
+ServerRoot "{folder}"
+ServerName localhost
+Listen 127.0.0.1:{port}
+PidFile apache.pid
+DefaultRuntimeDir "{folder}"
+Mutex "file:{folder}" default
+ErrorLog error.log
+LogLevel info
+{modules}
+{user}
+LogFormat "%h %t \\"%m %U %H\\" %>s %{{X-Request-Id}}o" plain
+CustomLog access.log plain
+StartServers 1
+<Directory "/">
+	AllowOverride None
+	Require all denied
+</Directory>
+DocumentRoot "{folder}/site"
+<Directory "{folder}/site">
+	Require all granted
+</Directory>
+"""
+BASE_MODULES = ("mpm_event", "authz_core")
+
+
+def binary():
+    """Apache's path, or None. /usr/sbin is not everybody's PATH."""
+    return shutil.which("apache2", path=os.environ.get("PATH", "") + ":/usr/sbin")
+
+
+def missing(*modules):
+    """What the machine lacks for these modules, as a sentence; or None."""
+    if not binary():
+        return "Apache is not installed (apache2-bin)"
+    for module in modules:
+        if not (MODULES / f"mod_{module}.so").exists():
+            return f"Apache's mod_{module} is not installed"
+    return None
+
+
+class Apache(Process):
+    """Apache with some modules and the given text after its main settings.
+
+    folder: its own, in one of folders.make_folder(). `site` in it is the document root.
+    """
+
+    def __init__(self, folder, modules, text):
+        self.port = ports.free_port()
+        self.origin = f"http://127.0.0.1:{self.port}"
+        self.folder = folder
+        self.error_log = folder / "error.log"
+        self.access_log = folder / "access.log"
+        folders.make_subfolder(folder, "site")
+        user = folders.web_user()
+        conf = folder / "apache.conf"
+        main = MAIN.format(
+            folder=folder, port=self.port,
+            user="User {}\nGroup {}".format(*user) if user else "",
+            modules="\n".join(f"LoadModule {name}_module {MODULES}/mod_{name}.so"
+                              for name in (*BASE_MODULES, *modules)))
+        conf.write_text(main + text, encoding="utf-8")
+        super().__init__([binary(), "-d", folder, "-f", conf, "-DFOREGROUND"], name="apache")
+
+    def start(self, timeout=15):
+        """Starts it and waits until it takes connections."""
+        super().start()
+        try:
+            self.wait_until_live(lambda: ports.is_listening(("127.0.0.1", self.port)), timeout,
+                                 f"connections on port {self.port}")
+        except ServerError as error:
+            self.stop()
+            raise ServerError(f"{error}\n{self.log_text()}") from None
+        return self
+
+    def log_text(self):
+        """Everything it logged: errors, with what programs wrote to stderr, and accesses."""
+        return "".join(path.read_text("utf-8", "backslashreplace")
+                       for path in (self.error_log, self.access_log) if path.exists())
+
+
+class ProxyFcgi(ProgramDoor):
+    """deploy/apache/bakrypt-login.conf, by mod_proxy_fcgi."""
+
+    name = "apache-proxy-fcgi"
+    modules = ("proxy", "proxy_fcgi", "headers")
+    sees_abort = False
+
+    @classmethod
+    def missing(cls):
+        return missing(*cls.modules)
+
+    def open_front(self, target):
+        text = substitute(SHIPPED / "bakrypt-login.conf", {
+            "/run/bakrypt-login/fcgi.sock": target})
+        self.apache = self.run(Apache(self.folder, self.modules, text))
+        return self.apache.origin
+
+
+class ApacheDoor(Door):
+    """For the doors where Apache starts the program, and its error log holds what that logs."""
+
+    modules = ()
+    apache = None
+    sees_abort = False
+
+    @classmethod
+    def missing(cls):
+        return missing(*cls.modules)
+
+    def start_apache(self, text):
+        self.apache = self.run(Apache(self.folder, self.modules, text))
+        self.origin = self.apache.origin
+
+    def log_lines(self):
+        return self.apache.error_log.read_text("utf-8", "backslashreplace").splitlines()
+
+
+class Fcgid(ApacheDoor):
+    """deploy/apache/bakrypt-login-fcgid.conf, by mod_fcgid."""
+
+    name = "apache-fcgid"
+    modules = ("alias", "fcgid")
+
+    def open(self):
+        self.install_ca_file()
+        text = substitute(SHIPPED / "bakrypt-login-fcgid.conf", {
+            "/usr/local/bin/bakrypt-login": str(self.install_program(self.folder / "program")),
+            "/etc/bakrypt-login.conf": str(self.write_settings(self.folder / "settings"))})
+        self.start_apache(fcgid_places(self.folder) + text)
+
+
+def fcgid_places(folder):
+    """Where mod_fcgid keeps its sockets and table; Debian's own are in /run."""
+    sockets = folders.make_subfolder(folder, "fcgid")
+    if folders.web_user():
+        shutil.chown(sockets, *folders.web_user())
+    return f'FcgidIPCDir "{sockets}"\nFcgidProcessTableFile "{folder}/fcgid-table"\n'
