@@ -61,6 +61,12 @@ def require(reason):
         pytest.skip(reason)
 
 
+@pytest.fixture(scope="session", name="require")
+def requirement():
+    """require(), for tests that are told by a parameter what they need."""
+    return require
+
+
 @pytest.fixture(scope="session")
 def folder():
     """A temporary folder with a short path, which nginx's workers can pass through."""

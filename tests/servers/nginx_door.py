@@ -2,11 +2,15 @@
 from servers import nginx
 from servers.door import ProgramDoor
 
+TOO_LARGE = (413, "client_max_body_size: nginx's own page of the same form")
+DIFFERENCES = {"oversize": TOO_LARGE, "oversize chunked": TOO_LARGE}
+
 
 class NginxDoor(ProgramDoor):
     """nginx before the program's Unix socket."""
 
     name = "nginx-unix"
+    differences = DIFFERENCES
     sees_abort = True
 
     @classmethod

@@ -3,7 +3,7 @@ import shutil
 
 from servers import folders, nginx, program
 from servers.door import Door
-
+from servers.nginx_door import DIFFERENCES
 
 SPAWN_FCGI = "spawn-fcgi"
 
@@ -28,6 +28,7 @@ class SpawnFcgiDoor(Door):
     """spawn-fcgi, and nginx before its socket."""
 
     name = "nginx-spawn-fcgi"
+    differences = DIFFERENCES
     sees_abort = True
 
     @classmethod
