@@ -24,6 +24,7 @@ DOORS = (
     spawn_fcgi.SpawnFcgiDoor,
     apache.ProxyFcgi,
     apache.Fcgid,
+    apache.HtaccessFcgid,
 )
 
 # Headers that are nobody's but ours; and those that web servers add of their own accord.
@@ -88,7 +89,10 @@ def padded(length):
 CASES = {
     "json": Case(),
     "form": Case(body=client.form_body(USER, PASSWORD), content_type=client.FORM),
-    "another query": Case(query="?foo+-x%20y&lang=en"),
+    "another query": Case(query="?lang=en"),
+    # Without a "=" a query is the command line of a CGI program.
+    "query like arguments": Case(query="?foo+-x%20y"),
+    "query like an option": Case(query="?--version"),
     "chunked": Case(body=chunks(GOOD)),
     "chunked form": Case(body=chunks(client.form_body(USER, PASSWORD)),
                          content_type=client.FORM),
@@ -101,6 +105,7 @@ CASES = {
     "field missing": Case("FIELD_MISSING", body=b'{"username":"ulrike"}'),
     "oversize": Case("BODY_TOO_LARGE", body=padded(BODY_MAX + 1)),
     "oversize chunked": Case("BODY_TOO_LARGE", body=chunks(padded(BODY_MAX + 1))),
+    "huge": Case("BODY_TOO_LARGE", body=padded(256 * 1024)),
     "another type": Case("CONTENT_TYPE", content_type="text/plain", headers={"accept": ACCEPT}),
     "another method": Case("METHOD", method="PUT", headers={"allow": ALLOW}),
     "in the URL": Case("CREDENTIALS_IN_URL", query="?username=ulrike&password=Kennwort"),

@@ -38,6 +38,7 @@ DocumentRoot "{folder}/site"
 	Require all granted
 </Directory>
 """
+FCGID_DIFFERENCES = {"huge": (500, "FcgidMaxRequestLen: mod_fcgid's own page")}
 BASE_MODULES = ("mpm_event", "authz_core")
 
 
@@ -137,6 +138,7 @@ class Fcgid(ApacheDoor):
     """deploy/apache/bakrypt-login-fcgid.conf, by mod_fcgid."""
 
     name = "apache-fcgid"
+    differences = FCGID_DIFFERENCES
     modules = ("alias", "fcgid")
 
     def open(self):
@@ -145,6 +147,76 @@ class Fcgid(ApacheDoor):
             "/usr/local/bin/bakrypt-login": str(self.install_program(self.folder / "program")),
             "/etc/bakrypt-login.conf": str(self.write_settings(self.folder / "settings"))})
         self.start_apache(fcgid_places(self.folder) + text)
+
+
+class HtaccessDoor(ApacheDoor):
+    """A customer's folder on a shared host: .htaccess may set what AllowOverride lets it, and the
+    customer's home is not in the document root."""
+
+    # What the shipped files need, and no more.
+    overrides = "FileInfo AuthConfig Options=ExecCGI"
+    host = ""
+
+    def __init__(self, folder, settings):
+        super().__init__(folder, settings)
+        self.site = folders.make_subfolder(self.folder, "site")
+        self.home = folders.make_subfolder(self.folder, "home")
+
+    def open(self):
+        self.install_ca_file()
+        self.install()
+        self.start_apache(
+            f'{self.host}<Directory "{self.site}">\n\tAllowOverride {self.overrides}\n'
+            f"</Directory>\n")
+
+    def install(self):
+        """Puts into the site and the home what a customer would."""
+        raise NotImplementedError
+
+    def write_htaccess(self, text):
+        """Apache reads it at each request, as its own user."""
+        path = self.site / ".htaccess"
+        path.write_text(text, encoding="utf-8")
+        path.chmod(0o644)
+
+
+class HtaccessCgi(HtaccessDoor):
+    """deploy/shared-hosting/htaccess-cgi, by mod_cgid; settings in ~/.config."""
+
+    name = "apache-cgi-htaccess"
+    modules = ("cgid", "env", "mime", "rewrite")
+
+    @property
+    def host(self):
+        return (f'ScriptSock cgid.sock\nTypesConfig /dev/null\nSetEnv HOME "{self.home}"\n')
+
+    def install(self):
+        self.install_program(self.site / "login.cgi")
+        self.write_htaccess((HOSTING / "htaccess-cgi").read_text(encoding="utf-8"))
+        config = folders.make_subfolder(self.home, ".config")
+        self.write_settings(config / "bakrypt-login.conf")
+
+
+class HtaccessFcgid(HtaccessDoor):
+    """deploy/shared-hosting/htaccess-fcgid and login.fcgi, by mod_fcgid."""
+
+    name = "apache-fcgid-htaccess"
+    differences = FCGID_DIFFERENCES
+    modules = ("fcgid", "mime", "rewrite")
+
+    @property
+    def host(self):
+        return f"{fcgid_places(self.folder)}TypesConfig /dev/null\n"
+
+    def install(self):
+        self.write_htaccess((HOSTING / "htaccess-fcgid").read_text(encoding="utf-8"))
+        wrapper = self.site / "login.fcgi"
+        wrapper.write_text(substitute(HOSTING / "login.fcgi", {
+            "/home/you/.config/bakrypt-login.conf": str(self.write_settings(
+                self.home / "settings")),
+            "/home/you/bin/bakrypt-login": str(self.install_program(self.home / "program"))}),
+            encoding="utf-8")
+        wrapper.chmod(0o755)
 
 
 def fcgid_places(folder):
