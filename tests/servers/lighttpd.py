@@ -1,0 +1,95 @@
+"""The doors through lighttpd, with the files of deploy/lighttpd/."""
+import os
+import shutil
+
+from servers import folders, ports
+from servers.door import DEPLOY, Door
+from servers.nginx import substitute
+from servers.process import Process, ServerError
+
+SHIPPED = DEPLOY / "lighttpd"
+
+# Like Debian's lighttpd.conf in what matters here.
+MAIN = """\
+server.modules = ( "mod_access", "mod_alias" )
+server.document-root = "{folder}/html"
+server.upload-dirs = ( "{folder}/uploads" )
+server.errorlog = "{folder}/logs/error.log"
+{user}
+server.bind = "127.0.0.1"
+server.port = {port}
+include "{login_conf}"
+server.modules += ( "mod_staticfile" )
+"""
+
+USER = 'server.username = "{}"\nserver.groupname = "{}"'
+
+
+def binary():
+    """lighttpd's path, or None. /usr/sbin is not everybody's PATH."""
+    return shutil.which("lighttpd", path=os.environ.get("PATH", "") + ":/usr/sbin:/usr/local/sbin")
+
+
+class Lighttpd(Process):
+    """lighttpd with a shipped file. What is replaced in that: its paths."""
+
+    def __init__(self, folder, login_conf):
+        self.port = ports.free_port()
+        self.origin = f"http://127.0.0.1:{self.port}"
+        user = folders.web_user()
+        conf = folder / "lighttpd.conf"
+        conf.write_text(MAIN.format(folder=folder, port=self.port, login_conf=login_conf,
+                                    user=USER.format(*user) if user else ""), encoding="utf-8")
+        super().__init__([binary(), "-D", "-f", conf], name="lighttpd")
+
+    def start(self, timeout=15):
+        """Starts it and waits until it takes connections."""
+        super().start()
+        try:
+            self.wait_until_live(lambda: ports.is_listening(("127.0.0.1", self.port)), timeout,
+                                 f"connections on port {self.port}")
+        except ServerError:
+            self.stop()
+            raise
+        return self
+
+
+class LighttpdDoor(Door):
+    """lighttpd, which starts the program and speaks FastCGI to it."""
+
+    name = "lighttpd-fastcgi"
+    shipped = "bakrypt-login.conf"
+    sees_abort = True
+
+    @classmethod
+    def missing(cls):
+        return None if binary() else "lighttpd is not installed"
+
+    def open(self):
+        for name in ("bin", "html", "uploads", "logs", "run"):
+            self.make_web_folder(name)
+        self.install_ca_file()
+        login_conf = self.folder / self.shipped
+        login_conf.write_text(substitute(SHIPPED / self.shipped, self.paths()), encoding="utf-8")
+        self.front = self.run(Lighttpd(self.folder, login_conf))
+        self.origin = self.front.origin
+
+    def paths(self):
+        """What stands in the place of the shipped file's paths."""
+        return {
+            "/usr/local/bin/bakrypt-login": str(self.install_program(self.folder / "bin" / "bakrypt-login")),
+            "/etc/bakrypt-login.conf": str(self.write_settings(self.folder / "settings")),
+            "/run/lighttpd/": f"{self.folder}/run/",
+            "/var/log/lighttpd/": f"{self.folder}/logs/",
+        }
+
+    def make_web_folder(self, name):
+        """A folder that belongs to the web server's user."""
+        path = self.folder / name
+        path.mkdir(mode=0o700)
+        if folders.web_user():
+            shutil.chown(path, *folders.web_user())
+
+    def log_lines(self):
+        # Under -D, as Debian's unit starts it, what it started writes to its own standard error.
+        return self.front.lines
