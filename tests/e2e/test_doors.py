@@ -10,7 +10,8 @@ import urllib.parse
 
 import pytest
 
-from servers import apache, client, nginx_door, procfs, source, spawn_fcgi, upstream
+from servers import (apache, caddy, client, haproxy, lighttpd, nginx_door, procfs, source,
+                     spawn_fcgi, upstream)
 from servers.chain import new_request_id
 from servers.dot import USERS
 from servers.process import SANITIZER_MARKS, wait_until
@@ -25,6 +26,9 @@ DOORS = (
     apache.ProxyFcgi,
     apache.Fcgid,
     apache.HtaccessFcgid,
+    lighttpd.LighttpdDoor,
+    caddy.CaddyDoor,
+    haproxy.HaProxyDoor,
 )
 
 # Headers that are nobody's but ours; and those that web servers add of their own accord.

@@ -5,7 +5,7 @@ import shutil
 from servers import ports
 from servers.door import DEPLOY, ProgramDoor
 from servers.nginx import substitute
-from servers.process import Process
+from servers.process import Process, ServerError
 
 CADDYFILE = DEPLOY / "caddy" / "Caddyfile"
 
@@ -19,7 +19,8 @@ class Caddy(Process):
         self.origin = f"http://127.0.0.1:{self.port}"
         conf = folder / "Caddyfile"
         conf.write_text(substitute(CADDYFILE, {
-            "login.example.com {": f"{self.origin} {{",
+            "login.example.com {":
+            f"http://localhost:{self.port}, {self.origin} {{\n\tbind 127.0.0.1",
             "unix//run/bakrypt-login/fcgi.sock": f"unix/{target}",
             "localhost:2019": f"127.0.0.1:{ports.free_port()}",
         }), encoding="utf-8")
@@ -30,8 +31,12 @@ class Caddy(Process):
     def start(self, timeout=15):
         """Starts it and waits until it takes connections."""
         super().start()
-        self.wait_until_live(lambda: ports.is_listening(("127.0.0.1", self.port)), timeout,
-                             f"connections on port {self.port}")
+        try:
+            self.wait_until_live(lambda: ports.is_listening(("127.0.0.1", self.port)), timeout,
+                                 f"connections on port {self.port}")
+        except ServerError:
+            self.stop()
+            raise
         return self
 
 

@@ -6,7 +6,7 @@ import shutil
 from servers import folders, ports
 from servers.door import DEPLOY, ProgramDoor
 from servers.nginx import substitute
-from servers.process import Process
+from servers.process import Process, ServerError
 
 SHIPPED = DEPLOY / "haproxy" / "bakrypt-login.cfg"
 SOCKET = "/run/bakrypt-login/fcgi.sock"
@@ -28,6 +28,8 @@ AS_ROOT = """\
 def binary():
     """haproxy's path, or None. /usr/sbin is not everybody's PATH."""
     return shutil.which("haproxy", path=os.environ.get("PATH", "") + ":/usr/sbin:/usr/local/sbin")
+
+OWN_413 = (413, "HAProxy looks at the length itself, before the program")
 
 
 class HaProxy(Process):
@@ -53,8 +55,12 @@ class HaProxy(Process):
     def start(self, timeout=15):
         """Starts it and waits until it takes connections."""
         super().start()
-        self.wait_until_live(lambda: ports.is_listening(("127.0.0.1", self.port)), timeout,
-                             f"connections on port {self.port}")
+        try:
+            self.wait_until_live(lambda: ports.is_listening(("127.0.0.1", self.port)), timeout,
+                                 f"connections on port {self.port}")
+        except ServerError:
+            self.stop()
+            raise
         return self
 
 
@@ -62,6 +68,7 @@ class HaProxyDoor(ProgramDoor):
     """HAProxy before the program's Unix socket."""
 
     name = "haproxy"
+    differences = {"oversize": OWN_413, "oversize chunked": OWN_413, "huge": OWN_413}
     sees_abort = True
 
     @classmethod

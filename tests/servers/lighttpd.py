@@ -30,6 +30,9 @@ def binary():
     return shutil.which("lighttpd", path=os.environ.get("PATH", "") + ":/usr/sbin:/usr/local/sbin")
 
 
+OWN_413 = (413, "lighttpd looks at the length itself, and its answer is a file without an id")
+
+
 class Lighttpd(Process):
     """lighttpd with a shipped file. What is replaced in that: its paths."""
 
@@ -59,7 +62,9 @@ class LighttpdDoor(Door):
 
     name = "lighttpd-fastcgi"
     shipped = "bakrypt-login.conf"
-    sees_abort = True
+    differences = {"oversize": OWN_413, "oversize chunked": OWN_413, "huge": OWN_413}
+    # A client that hangs up may just as well have said all it had to say, to lighttpd.
+    sees_abort = False
 
     @classmethod
     def missing(cls):
@@ -79,9 +84,17 @@ class LighttpdDoor(Door):
         return {
             "/usr/local/bin/bakrypt-login": str(self.install_program(self.folder / "bin" / "bakrypt-login")),
             "/etc/bakrypt-login.conf": str(self.write_settings(self.folder / "settings")),
+            "/usr/local/share/bakrypt-login/lighttpd/": f"{self.install_errors()}/",
             "/run/lighttpd/": f"{self.folder}/run/",
             "/var/log/lighttpd/": f"{self.folder}/logs/",
         }
+
+    def install_errors(self):
+        """Copies lighttpd's own answers to where its user can read them."""
+        copy = self.make_web_folder("errors")
+        for answer in (SHIPPED / "errors").iterdir():
+            (copy / answer.name).write_bytes(answer.read_bytes())
+        return copy
 
     def make_web_folder(self, name):
         """A folder that belongs to the web server's user."""
@@ -89,6 +102,7 @@ class LighttpdDoor(Door):
         path.mkdir(mode=0o700)
         if folders.web_user():
             shutil.chown(path, *folders.web_user())
+        return path
 
     def log_lines(self):
         # Under -D, as Debian's unit starts it, what it started writes to its own standard error.
