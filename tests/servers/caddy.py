@@ -53,3 +53,10 @@ class CaddyDoor(ProgramDoor):
     def open_front(self, target):
         self.front = self.run(Caddy(self.folder, target))
         return self.front.origin
+
+    def front_log(self):
+        """What Caddy logged."""
+        return "\n".join(self.front.lines)
+
+    def break_program(self):
+        self.program.stop()

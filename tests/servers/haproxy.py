@@ -85,3 +85,10 @@ class HaProxyDoor(ProgramDoor):
     def open_front(self, target):
         self.front = self.run(HaProxy(self.folder, target))
         return self.front.origin
+
+    def front_log(self):
+        """What HAProxy logged."""
+        return "\n".join(self.front.lines)
+
+    def break_program(self):
+        self.program.stop()

@@ -1,8 +1,9 @@
 """The doors through lighttpd, with the files of deploy/lighttpd/."""
 import os
 import shutil
+import signal
 
-from servers import folders, ports
+from servers import folders, ports, procfs
 from servers.door import DEPLOY, Door
 from servers.nginx import substitute
 from servers.process import Process, ServerError
@@ -62,8 +63,9 @@ class LighttpdDoor(Door):
 
     name = "lighttpd-fastcgi"
     shipped = "bakrypt-login.conf"
+    has_socket = True
     differences = {"oversize": OWN_413, "oversize chunked": OWN_413, "huge": OWN_413}
-    # A client that hangs up may just as well have said all it had to say, to lighttpd.
+    # Once it has read a request, lighttpd does not look at the client before it has the reply.
     sees_abort = False
 
     @classmethod
@@ -81,13 +83,15 @@ class LighttpdDoor(Door):
 
     def paths(self):
         """What stands in the place of the shipped file's paths."""
-        return {
+        places = {
             "/usr/local/bin/bakrypt-login": str(self.install_program(self.folder / "bin" / "bakrypt-login")),
             "/etc/bakrypt-login.conf": str(self.write_settings(self.folder / "settings")),
             "/usr/local/share/bakrypt-login/lighttpd/": f"{self.install_errors()}/",
-            "/run/lighttpd/": f"{self.folder}/run/",
             "/var/log/lighttpd/": f"{self.folder}/logs/",
         }
+        if self.has_socket:
+            places["/run/lighttpd/"] = f"{self.folder}/run/"
+        return places
 
     def install_errors(self):
         """Copies lighttpd's own answers to where its user can read them."""
@@ -107,3 +111,21 @@ class LighttpdDoor(Door):
     def log_lines(self):
         # Under -D, as Debian's unit starts it, what it started writes to its own standard error.
         return self.front.lines
+
+    def front_log(self):
+        """What lighttpd logged, errors and accesses."""
+        return "".join(log.read_text("utf-8", "replace") for log in (self.folder / "logs").iterdir())
+
+    def break_program(self):
+        """Ends the program, and keeps it from coming back."""
+        (self.folder / "settings").unlink()
+        for pid in procfs.find(str(self.folder / "bin")):
+            os.kill(pid, signal.SIGKILL)
+
+
+class LighttpdCgiDoor(LighttpdDoor):
+    """lighttpd, which starts the program once for each login."""
+
+    name = "lighttpd-cgi"
+    shipped = "bakrypt-login-cgi.conf"
+    has_socket = False
