@@ -13,9 +13,9 @@ import pytest
 from servers import (apache, caddy, client, haproxy, lighttpd, nginx_door, procfs, source,
                      spawn_fcgi, upstream)
 from servers.chain import new_request_id
+from servers.door import settings_for
 from servers.dot import USERS
 from servers.process import SANITIZER_MARKS, wait_until
-from servers.program import CLIENT_ID, CLIENT_SECRET
 from servers.service import ACCEPT, ALLOW, CHALLENGE, FIXED_HEADERS, MARKS, PASSWORD, USER
 
 # The doors. Add one here, and every test of this file runs through it.
@@ -26,6 +26,7 @@ DOORS = (
     apache.ProxyFcgi,
     apache.Fcgid,
     apache.HtaccessFcgid,
+    apache.HtaccessCgi,
     lighttpd.LighttpdDoor,
     caddy.CaddyDoor,
     haproxy.HaProxyDoor,
@@ -163,11 +164,6 @@ def authorization_server(authority):
     server.close()
 
 
-def settings_for(token_url, authority):
-    return {"BAKRYPT_TOKEN_URL": token_url, "BAKRYPT_CA_FILE": authority.file,
-            "BAKRYPT_CLIENT_ID": CLIENT_ID, "BAKRYPT_CLIENT_SECRET": CLIENT_SECRET}
-
-
 @pytest.fixture(params=DOORS, ids=lambda door: door.name, scope="module")
 def door(request, folder, authority, behind, require):
     """Each door in turn, open; once it is closed nothing of it runs on."""
@@ -215,7 +211,7 @@ def test_cell(door, behind, name):
     check_headers(reply, case.headers, request_id)
     entry = door.entry_for(request_id)
     assert (entry["event"], entry["status"]) == (case.event, case.status)
-    assert (entry["route"], entry["client"]) == (door.login_path, "127.0.0.1")
+    assert (entry["route"], entry["client"]) == ("/login", "127.0.0.1")
     if name == "slow":
         assert entry["ms"]["total"] >= SLOW_S * 1000
 

@@ -91,6 +91,10 @@ class Apache(Process):
             raise ServerError(f"{error}\n{self.log_text()}") from None
         return self
 
+    def wait_for_log(self, text, timeout=10):
+        """Waits until the error log has a line with this text."""
+        self.wait_until_live(lambda: text in self.log_text(), timeout, f"{text!r} in its log")
+
     def log_text(self):
         """Everything it logged: errors, with what programs wrote to stderr, and accesses."""
         return "".join(path.read_text("utf-8", "backslashreplace")
@@ -103,6 +107,7 @@ class ProxyFcgi(ProgramDoor):
     name = "apache-proxy-fcgi"
     modules = ("proxy", "proxy_fcgi", "headers")
     sees_abort = False
+    changes = {}  # to the shipped file, beyond the socket's path
 
     @classmethod
     def missing(cls):
@@ -110,16 +115,20 @@ class ProxyFcgi(ProgramDoor):
 
     def open_front(self, target):
         text = substitute(SHIPPED / "bakrypt-login.conf", {
-            "/run/bakrypt-login/fcgi.sock": target})
+            "/run/bakrypt-login/fcgi.sock": target, **self.changes})
         self.apache = self.run(Apache(self.folder, self.modules, text))
         return self.apache.origin
 
 
 class ApacheDoor(Door):
-    """For the doors where Apache starts the program, and its error log holds what that logs."""
+    """For the doors where Apache starts the program, and its error log holds what that logs.
+
+    program_path: the program's copy, which open() makes.
+    """
 
     modules = ()
     apache = None
+    program_path = None
     sees_abort = False
 
     @classmethod
@@ -143,8 +152,9 @@ class Fcgid(ApacheDoor):
 
     def open(self):
         self.install_ca_file()
+        self.program_path = self.install_program(self.folder / "program")
         text = substitute(SHIPPED / "bakrypt-login-fcgid.conf", {
-            "/usr/local/bin/bakrypt-login": str(self.install_program(self.folder / "program")),
+            "/usr/local/bin/bakrypt-login": str(self.program_path),
             "/etc/bakrypt-login.conf": str(self.write_settings(self.folder / "settings"))})
         self.start_apache(fcgid_places(self.folder) + text)
 
@@ -173,6 +183,15 @@ class HtaccessDoor(ApacheDoor):
         """Puts into the site and the home what a customer would."""
         raise NotImplementedError
 
+    def write_secret(self, secret):
+        """A file in the home, for the web server's user alone."""
+        path = self.home / "bakrypt-secret"
+        path.touch(mode=0o600)
+        path.write_text(secret, encoding="utf-8")
+        if folders.web_user():
+            shutil.chown(path, *folders.web_user())
+        return path
+
     def write_htaccess(self, text):
         """Apache reads it at each request, as its own user."""
         path = self.site / ".htaccess"
@@ -191,7 +210,7 @@ class HtaccessCgi(HtaccessDoor):
         return (f'ScriptSock cgid.sock\nTypesConfig /dev/null\nSetEnv HOME "{self.home}"\n')
 
     def install(self):
-        self.install_program(self.site / "login.cgi")
+        self.program_path = self.install_program(self.site / "login.cgi")
         self.write_htaccess((HOSTING / "htaccess-cgi").read_text(encoding="utf-8"))
         config = folders.make_subfolder(self.home, ".config")
         self.write_settings(config / "bakrypt-login.conf")
@@ -210,12 +229,12 @@ class HtaccessFcgid(HtaccessDoor):
 
     def install(self):
         self.write_htaccess((HOSTING / "htaccess-fcgid").read_text(encoding="utf-8"))
+        self.program_path = self.install_program(self.home / "program")
         wrapper = self.site / "login.fcgi"
         wrapper.write_text(substitute(HOSTING / "login.fcgi", {
             "/home/you/.config/bakrypt-login.conf": str(self.write_settings(
                 self.home / "settings")),
-            "/home/you/bin/bakrypt-login": str(self.install_program(self.home / "program"))}),
-            encoding="utf-8")
+            "/home/you/bin/bakrypt-login": str(self.program_path)}), encoding="utf-8")
         wrapper.chmod(0o755)
 
 

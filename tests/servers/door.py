@@ -136,6 +136,13 @@ class ProgramDoor(Door):
         return self.program.lines
 
 
+def settings_for(token_url, authority):
+    """The settings of a door before this token server, which an authority vouches for."""
+    return {"BAKRYPT_TOKEN_URL": token_url, "BAKRYPT_CA_FILE": authority.file,
+            "BAKRYPT_CLIENT_ID": program.CLIENT_ID,
+            "BAKRYPT_CLIENT_SECRET": program.CLIENT_SECRET}
+
+
 def read_entry(line):
     """The JSON object that a log line ends with, whatever the web server put before it."""
     _, brace, rest = line.partition('{"')
