@@ -188,6 +188,33 @@ def test_settings_by_setenv(open_door, behind):
 
 # Settings that will not do
 
+class BesideTheProgram(apache.HtaccessCgi):
+    """The settings file in the document root, where a mistake in .htaccess would show it."""
+
+    def install(self):
+        super().install()
+        (self.home / ".config" / "bakrypt-login.conf").rename(self.site / "bakrypt-login.conf")
+
+
+class ForAllToRead(apache.HtaccessCgi):
+    """The settings file open to every other customer of the host."""
+
+    def install(self):
+        super().install()
+        (self.home / ".config" / "bakrypt-login.conf").chmod(0o644)
+
+
+@pytest.mark.parametrize("door_class", (BesideTheProgram, ForAllToRead),
+                         ids=lambda door_class: door_class.__name__)
+def test_exposed_settings_file_is_refused(open_door, behind, door_class):
+    door = open_door(door_class)
+    reply = log_in(door)
+    assert (reply.status, reply.json["error"]) == (500, "server_error"), reply
+    bad = [entry for entry in door.entries() if entry["event"] == "config_bad"]
+    assert bad and "bakrypt-login.conf" in str(bad[0])
+    assert not behind.requests
+
+
 @pytest.mark.parametrize("door_class", (apache.Fcgid, *HTACCESS), ids=by_name)
 @pytest.mark.parametrize("name, value", (
     ("BAKRYPT_CLIENT_ID", None), ("BAKRYPT_TIMEOUT_MS", "soon"), ("BAKRYPT_NETWORK", "moonnet")))

@@ -40,6 +40,7 @@ BODY_MAX = source.ceiling("BODY_MAX_BYTES")
 GOOD = client.json_body(USER, PASSWORD)
 SLOW_S = 1.0
 PIECE = 7
+HUGE = 256 * 1024
 
 
 class Case:
@@ -82,9 +83,9 @@ class Case:
                            headers={"X-Request-Id": request_id}, **self.request)
 
 
-def chunks(body):
-    """The body in small pieces, which client.send() sends chunked."""
-    return lambda: (body[i:i + PIECE] for i in range(0, len(body), PIECE))
+def chunks(body, size=PIECE):
+    """The body in pieces, which client.send() sends chunked."""
+    return lambda: (body[i:i + size] for i in range(0, len(body), size))
 
 
 def padded(length):
@@ -110,7 +111,8 @@ CASES = {
     "field missing": Case("FIELD_MISSING", body=b'{"username":"ulrike"}'),
     "oversize": Case("BODY_TOO_LARGE", body=padded(BODY_MAX + 1)),
     "oversize chunked": Case("BODY_TOO_LARGE", body=chunks(padded(BODY_MAX + 1))),
-    "huge": Case("BODY_TOO_LARGE", body=padded(256 * 1024)),
+    "huge": Case("BODY_TOO_LARGE", body=padded(HUGE)),
+    "huge chunked": Case("BODY_TOO_LARGE", body=chunks(padded(HUGE), 8192)),
     "another type": Case("CONTENT_TYPE", content_type="text/plain", headers={"accept": ACCEPT}),
     "another method": Case("METHOD", method="PUT", headers={"allow": ALLOW}),
     "in the URL": Case("CREDENTIALS_IN_URL", query="?username=ulrike&password=Kennwort"),

@@ -38,7 +38,8 @@ DocumentRoot "{folder}/site"
 	Require all granted
 </Directory>
 """
-FCGID_DIFFERENCES = {"huge": (500, "FcgidMaxRequestLen: mod_fcgid's own page")}
+FCGID_DIFFERENCES = dict.fromkeys(
+    ("huge", "huge chunked"), (500, "FcgidMaxRequestLen: mod_fcgid's own page"))
 BASE_MODULES = ("mpm_event", "authz_core")
 
 

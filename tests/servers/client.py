@@ -1,4 +1,5 @@
 """The client's side of HTTP: plain by the standard library, HTTP/2 by the curl command."""
+import contextlib
 import email.parser
 import http.client
 import json as json_syntax
@@ -42,8 +43,10 @@ def send(origin, body=b"", content_type=JSON, *, path="/login", method="POST", h
     if is_chunked:
         all_headers["Transfer-Encoding"] = "chunked"
     try:
-        connection.request(method, path, body=body, headers=all_headers,
-                           encode_chunked=is_chunked)
+        # A server that has refused the rest of a body has answered: that is there to be read.
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            connection.request(method, path, body=body, headers=all_headers,
+                               encode_chunked=is_chunked)
         answer = connection.getresponse()
         return Reply(answer.status, answer.headers, answer.read(), "1.1")
     finally:

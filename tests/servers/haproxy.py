@@ -68,7 +68,8 @@ class HaProxyDoor(ProgramDoor):
     """HAProxy before the program's Unix socket."""
 
     name = "haproxy"
-    differences = {"oversize": OWN_413, "oversize chunked": OWN_413, "huge": OWN_413}
+    differences = dict.fromkeys(
+        ("oversize", "oversize chunked", "huge", "huge chunked"), OWN_413)
     sees_abort = True
 
     @classmethod

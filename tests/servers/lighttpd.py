@@ -64,7 +64,8 @@ class LighttpdDoor(Door):
     name = "lighttpd-fastcgi"
     shipped = "bakrypt-login.conf"
     has_socket = True
-    differences = {"oversize": OWN_413, "oversize chunked": OWN_413, "huge": OWN_413}
+    differences = dict.fromkeys(
+        ("oversize", "oversize chunked", "huge", "huge chunked"), OWN_413)
     # Once it has read a request, lighttpd does not look at the client before it has the reply.
     sees_abort = False
 

@@ -3,7 +3,8 @@ from servers import nginx
 from servers.door import ProgramDoor
 
 TOO_LARGE = (413, "client_max_body_size: nginx's own page of the same form")
-DIFFERENCES = {"oversize": TOO_LARGE, "oversize chunked": TOO_LARGE, "huge": TOO_LARGE}
+DIFFERENCES = dict.fromkeys(
+    ("oversize", "oversize chunked", "huge", "huge chunked"), TOO_LARGE)
 
 
 class NginxDoor(ProgramDoor):
