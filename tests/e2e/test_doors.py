@@ -28,6 +28,7 @@ DOORS = (
     apache.HtaccessFcgid,
     apache.HtaccessCgi,
     lighttpd.LighttpdDoor,
+    lighttpd.LighttpdCgiDoor,
     caddy.CaddyDoor,
     haproxy.HaProxyDoor,
 )

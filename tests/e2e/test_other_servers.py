@@ -11,7 +11,7 @@ from servers import caddy, client, folders, haproxy, lighttpd, upstream
 from servers.program import CLIENT_ID, CLIENT_SECRET
 from servers.service import PASSWORD, USER
 
-DOORS = (lighttpd.LighttpdDoor, caddy.CaddyDoor, haproxy.HaProxyDoor)
+DOORS = (lighttpd.LighttpdDoor, lighttpd.LighttpdCgiDoor, caddy.CaddyDoor, haproxy.HaProxyDoor)
 IN_FRONT = (caddy.CaddyDoor, haproxy.HaProxyDoor)  # those with a socket between
 
 GOOD = client.json_body(USER, PASSWORD)

@@ -130,3 +130,6 @@ class LighttpdCgiDoor(LighttpdDoor):
     name = "lighttpd-cgi"
     shipped = "bakrypt-login-cgi.conf"
     has_socket = False
+
+    def break_program(self):
+        (self.folder / "bin" / "bakrypt-login").write_text("#!/bin/false\n", encoding="ascii")
