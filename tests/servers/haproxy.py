@@ -24,12 +24,12 @@ AS_ROOT = """\
 	group {group}
 """
 
+OWN_413 = (413, "HAProxy looks at the length itself, before the program")
+
 
 def binary():
     """haproxy's path, or None. /usr/sbin is not everybody's PATH."""
     return shutil.which("haproxy", path=os.environ.get("PATH", "") + ":/usr/sbin:/usr/local/sbin")
-
-OWN_413 = (413, "HAProxy looks at the length itself, before the program")
 
 
 class HaProxy(Process):

@@ -26,12 +26,12 @@ server.modules += ( "mod_staticfile" )
 USER = 'server.username = "{}"\nserver.groupname = "{}"'
 
 
+OWN_413 = (413, "lighttpd looks at the length itself, and its answer is a file without an id")
+
+
 def binary():
     """lighttpd's path, or None. /usr/sbin is not everybody's PATH."""
     return shutil.which("lighttpd", path=os.environ.get("PATH", "") + ":/usr/sbin:/usr/local/sbin")
-
-
-OWN_413 = (413, "lighttpd looks at the length itself, and its answer is a file without an id")
 
 
 class Lighttpd(Process):
@@ -76,6 +76,7 @@ class LighttpdDoor(Door):
     def open(self):
         for name in ("bin", "html", "uploads", "logs", "run"):
             self.make_web_folder(name)
+        self.program = self.install_program(self.folder / "bin" / "bakrypt-login")
         self.install_ca_file()
         login_conf = self.folder / self.shipped
         login_conf.write_text(substitute(SHIPPED / self.shipped, self.paths()), encoding="utf-8")
@@ -85,7 +86,7 @@ class LighttpdDoor(Door):
     def paths(self):
         """What stands in the place of the shipped file's paths."""
         places = {
-            "/usr/local/bin/bakrypt-login": str(self.install_program(self.folder / "bin" / "bakrypt-login")),
+            "/usr/local/bin/bakrypt-login": str(self.program),
             "/etc/bakrypt-login.conf": str(self.write_settings(self.folder / "settings")),
             "/usr/local/share/bakrypt-login/lighttpd/": f"{self.install_errors()}/",
             "/var/log/lighttpd/": f"{self.folder}/logs/",
@@ -115,12 +116,13 @@ class LighttpdDoor(Door):
 
     def front_log(self):
         """What lighttpd logged, errors and accesses."""
-        return "".join(log.read_text("utf-8", "replace") for log in (self.folder / "logs").iterdir())
+        logs = (self.folder / "logs").iterdir()
+        return "".join(log.read_text("utf-8", "replace") for log in logs)
 
     def break_program(self):
         """Ends the program, and keeps it from coming back."""
         (self.folder / "settings").unlink()
-        for pid in procfs.find(str(self.folder / "bin")):
+        for pid in procfs.find(str(self.program)):
             os.kill(pid, signal.SIGKILL)
 
 
@@ -132,4 +134,8 @@ class LighttpdCgiDoor(LighttpdDoor):
     has_socket = False
 
     def break_program(self):
-        (self.folder / "bin" / "bakrypt-login").write_text("#!/bin/false\n", encoding="ascii")
+        # One process may still be about to end, and its file cannot be written to.
+        broken = self.folder / "broken"
+        broken.write_text("#!/bin/false\n", encoding="ascii")
+        broken.chmod(0o755)
+        broken.replace(self.program)
