@@ -58,6 +58,11 @@
 /* The same while stopping. */
 #define STOP_GRACE_MS 500
 
+/* From the stop on, for so long, logins that still come on connections accepted before are served.
+ * Below LINGER_MS: the program waits for its time-out and LINGER_MS altogether, so that they end
+ * as well. */
+#define STOP_SERVES_MS 1500
+
 /* After a failed accept for want of descriptors, unless a connection closes before. */
 #define ACCEPT_PAUSE_MS 100
 

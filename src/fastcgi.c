@@ -14,6 +14,8 @@
 #include "log.h"
 #include "responder.h"
 
+#define FCGI_STDERR 7 /* a record's type */
+
 enum connection_state {
 	WAITING,   /* nothing of a next request is there */
 	RECEIVING, /* part of one is */
@@ -131,6 +133,18 @@ static void linger(struct connection *connection)
 	set_timer(connection, LINGER_MS);
 }
 
+/* A close alone would race with the next request: a web server that has put it on its way meanwhile
+ * answers 502, and does not send a POST again. So it is the web server that closes. The end of an
+ * error stream that held nothing makes it do so where the connection is idle (nginx takes any byte
+ * there for an end), and says nothing new where a request is on its way, which is then served. */
+static void ask_to_close(struct connection *connection)
+{
+	static const unsigned char end_of_stderr[8] = {1, FCGI_STDERR, 0, 1};
+
+	send(connection->io.fd, end_of_stderr, sizeof(end_of_stderr), MSG_DONTWAIT | MSG_NOSIGNAL);
+	set_timer(connection, STOP_GRACE_MS);
+}
+
 /* ---- the way out ---- */
 
 /* libfcgi's writes wait, so there must be room. A peer that reads its replies leaves none of them
@@ -158,10 +172,10 @@ static void on_finish(struct http_exchange *x)
 	http_clear(x);
 	if (is_written && connection->is_cut_short)
 		linger(connection);
-	else if (is_written && connection->is_kept && !connection->door->is_stopping)
-		enter(connection, WAITING);
 	else
-		enter(connection, DOOMED);
+		enter(connection, is_written && connection->is_kept ? WAITING : DOOMED);
+	if (connection->state == WAITING && connection->door->is_stopping)
+		ask_to_close(connection);
 	if (connection->is_pumping)
 		return;
 	if (connection->state == DOOMED)
@@ -513,8 +527,8 @@ struct fastcgi *fastcgi_open(struct loop *loop, struct gateway *gateway, struct 
 	return door;
 }
 
-/* Whose request has not come, or not whole, gets a moment; what is idle after a reply is closed. */
-static void close_idle(struct fastcgi *door)
+/* Whose request has not come, or not whole, gets a moment. */
+static void end_idle(struct fastcgi *door)
 {
 	struct connection *connection;
 
@@ -524,16 +538,12 @@ static void close_idle(struct fastcgi *door)
 		if (connection->state == RECEIVING)
 			set_timer(connection, STOP_GRACE_MS);
 	}
-	connection = TAILQ_FIRST(&door->idle);
-	while (connection) {
-		struct connection *next = TAILQ_NEXT(connection, entry);
-		char byte;
-
+	TAILQ_FOREACH(connection, &door->idle, entry)
+	{
 		if (connection->timer.slot > 0)
 			set_timer(connection, STOP_GRACE_MS);
-		else if (recv(connection->io.fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) <= 0)
-			connection_free(connection);
-		connection = next;
+		else
+			ask_to_close(connection);
 	}
 }
 
@@ -549,7 +559,7 @@ void fastcgi_stop(struct fastcgi *door)
 	while (door->listener->is_ours && accept_one(door))
 		;
 	loop_timer_cancel(door->loop, &door->pause_timer);
-	close_idle(door);
+	end_idle(door);
 	if (--door->connection_count == 0)
 		door->on_drained(door->context);
 }

@@ -42,6 +42,8 @@ struct service {
 	struct backend *backend; /* the one in force; NULL: the settings are bad */
 	struct gateway gateway;
 	struct fastcgi *door;
+	bool is_stopping;
+	struct loop_timer refuse_timer;
 	struct loop_timer stop_timer;
 	long upstream_max;   /* descriptors for one backend */
 	size_t timers_taken; /* by connections and all backends */
@@ -216,6 +218,15 @@ static void on_drained(void *context)
 	loop_stop(service->loop);
 }
 
+/* What comes now could outlast the stop. */
+static void on_refuse_timer(struct loop_timer *timer)
+{
+	struct gateway *gateway = &CONTAINER(timer, struct service, refuse_timer)->gateway;
+
+	gateway->closed = FAULT_STOPPING;
+	gateway->closed_note = NULL;
+}
+
 static void on_stop_timer(struct loop_timer *timer)
 {
 	loop_stop(CONTAINER(timer, struct service, stop_timer)->loop);
@@ -225,12 +236,12 @@ static void stop(struct service *service)
 {
 	long timeout_ms = service->backend ? service->backend->config.timeout_ms : 0;
 
-	if (service->gateway.closed == FAULT_STOPPING)
+	if (service->is_stopping)
 		return;
-	service->gateway.closed = FAULT_STOPPING;
-	service->gateway.closed_note = NULL;
+	service->is_stopping = true;
 	if (service->options->workers == 1)
 		listener_unlink(&service->listener);
+	loop_timer_set(service->loop, &service->refuse_timer, STOP_SERVES_MS);
 	/* Every request ends by its own deadline; this is for a peer that does not take its reply.
 	 */
 	loop_timer_set(service->loop, &service->stop_timer, (uint64_t)timeout_ms + LINGER_MS);
@@ -243,7 +254,7 @@ static void on_signal(void *context, int signal)
 
 	if (signal != SIGHUP)
 		stop(service);
-	else if (service->gateway.closed != FAULT_STOPPING)
+	else if (!service->is_stopping)
 		reload(service);
 }
 
@@ -294,6 +305,7 @@ static bool build(struct service *service, const char **ret_fault)
 			return false;
 		backend_enter(service->backend);
 	}
+	service->refuse_timer.on_fire = on_refuse_timer;
 	service->stop_timer.on_fire = on_stop_timer;
 	service->door = fastcgi_open(service->loop, &service->gateway, &service->listener,
 				     (size_t)door_max, on_drained, service);
