@@ -22,21 +22,25 @@ class TokenServer(Nginx):
 
     def __init__(self, folder, authority, *, rate):
         self.port = ports.free_port()
+        inner = ports.free_port()
         self.token_url = f"https://localhost:{self.port}/auth/token/"
         leaf = authority.leaf()
         answer = json.dumps(upstream.token_members())
+        # Two servers, as behind every real one: the first reads the whole login before it asks the
+        # second. A mere "return" would reset streams whose login it has not read.
         super().__init__(
             folder, "token-server",
-            f"\tlimit_req_zone $server_name zone=pace:1m rate={rate}r/s;\n"
-            "\taccess_log off;\n"
+            f"\taccess_log off;\n\tlimit_req_zone $server_name zone=pace:1m rate={rate}r/s;\n"
+            f"\tupstream tokens {{\n\t\tserver 127.0.0.1:{inner};\n\t\tkeepalive 32;\n\t}}\n"
             f"\tserver {{\n\t\tlisten 127.0.0.1:{self.port} ssl http2;\n"
-            f"\t\tserver_name localhost;\n"
             f"\t\tssl_certificate {leaf.certificate};\n\t\tssl_certificate_key {leaf.key};\n"
             "\t\tlimit_req zone=pace burst=4000;\n\t\tlimit_req_log_level info;\n"
-            "\t\tlocation / {\n\t\t\ttry_files /none @token;\n\t\t}\n"
-            "\t\tlocation @token {\n\t\t\tdefault_type application/json;\n"
+            "\t\tlocation / {\n\t\t\tproxy_pass http://tokens;\n"
+            "\t\t\tproxy_http_version 1.1;\n\t\t\tproxy_set_header Connection \"\";\n\t\t}\n\t}\n"
+            f"\tserver {{\n\t\tlisten 127.0.0.1:{inner};\n\t\tkeepalive_requests 1000000;\n"
+            "\t\tlocation / {\n\t\t\tdefault_type application/json;\n"
             f"\t\t\treturn 200 '{answer}';\n\t\t}}\n\t}}\n",
-            [("127.0.0.1", self.port)], keep=20)
+            [("127.0.0.1", self.port), ("127.0.0.1", inner)], keep=20)
 
 
 class Load:
