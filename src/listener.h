@@ -40,7 +40,7 @@ bool listener_open(struct listener *listener, const char *address, const char *s
  * and IPv6 addresses separated by commas, for TCP. */
 bool listener_allows(const struct listener *listener, const struct sockaddr *peer);
 
-/* Tells systemd that connections are taken from now on: sd_notify(3), where NOTIFY_SOCKET is set. */
+/* Tells systemd, where it has set NOTIFY_SOCKET, that connections are taken (sd_notify(3)). */
 void listener_tell_ready(void);
 
 /* Removes our own socket's path, if it is still ours. */

@@ -83,7 +83,7 @@ def test_end_without_anything_in_flight_is_prompt(folder, authority):
             assert service.program.wait(SOON_S) == 0
 
 
-def test_request_that_comes_during_the_stop_is_told_to_come_again(folder, authority):
+def test_request_that_comes_during_the_stop_is_served(folder, authority):
     held = upstream.Held()
     with running(folder, authority) as service:
         service.upstream.script(held)
@@ -94,32 +94,56 @@ def test_request_that_comes_during_the_stop_is_told_to_come_again(folder, author
             service.program.send_signal(signal.SIGTERM)
             wait_until_deaf(service)
             fresh.send(good_login().encode(keep=True))
-            service.check_fault(fresh.read_reply(), "STOPPING")
+            service.check_token(fresh.read_reply())
+            assert fresh.is_closed()
             held.release()
             service.check_token(busy.read_reply())
+        assert service.program.wait(SOON_S) == 0
+
+
+def test_request_too_late_for_the_stop_is_told_to_come_again(folder, authority):
+    late_s = source.ceiling("STOP_SERVES_MS") / 1000 + 0.3
+    with running(folder, authority, settings={"BAKRYPT_TIMEOUT_MS": 6000}) as service:
+        service.upstream.script(upstream.after(late_s, upstream.token()))
+        with service.connect() as connection:
+            connection.send(good_login().encode(keep=True))
+            service.upstream.wait_for_requests(1)
+            service.program.send_signal(signal.SIGTERM)
+            connection.send(good_login().encode(keep=True))
+            service.check_token(connection.read_reply())
+            service.check_fault(connection.read_reply(), "STOPPING")
+            assert connection.is_closed()
         assert service.program.wait(SOON_S) == 0
         assert len(service.upstream.requests) == 1
 
 
-def test_kept_connection_ends_cleanly_during_the_stop(folder, authority):
-    held = upstream.Held()
+def test_kept_connection_is_closed_by_the_web_server(folder, authority):
+    """The program asks for it by a record that fits into any reply, and that nothing follows."""
     with running(folder, authority) as service:
-        service.upstream.script(upstream.token(), held)
-        with service.connect() as busy, service.connect() as kept:
+        with service.connect() as kept:
             kept.send(good_login().encode(keep=True))
             service.check_token(kept.read_reply())
-            busy.send(good_login().encode())
-            service.upstream.wait_for_requests(2)
             service.program.send_signal(signal.SIGTERM)
-            wait_until_deaf(service)
-            request = good_login()
-            kept.try_send(request.encode(keep=True))
-            with contextlib.suppress(fastcgi.HungUp):
-                service.check_fault(kept.read_reply(), "STOPPING")
-            held.release()
-            service.check_token(busy.read_reply())
+            assert kept.read_record() == (fastcgi.STDERR, 1, b"")
+            assert service.program.is_running
+            kept.close()
+            assert service.program.wait(SOON_S) == 0
+
+
+def test_login_sent_while_asked_to_close_is_served(folder, authority):
+    """As nginx sends it that has not seen the end yet: 502 would be its answer, if not for this."""
+    with running(folder, authority) as service:
+        with service.connect() as kept:
+            kept.send(good_login().encode(keep=True))
+            service.check_token(kept.read_reply())
+            service.program.send_signal(signal.SIGTERM)
+            for _ in range(3):
+                assert kept.read_record() == (fastcgi.STDERR, 1, b"")
+                kept.send(good_login().encode(keep=True))
+                service.check_token(kept.read_reply())
+            assert kept.read_record() == (fastcgi.STDERR, 1, b"")
+            assert kept.is_closed()  # in the end the program does not wait for it
         assert service.program.wait(SOON_S) == 0
-        assert len(service.upstream.requests) == 2
 
 
 def test_stop_waits_no_longer_than_the_timeout(folder, authority):
