@@ -10,6 +10,9 @@
 #include "memory.h"
 #include "upstream_call.h"
 
+/* As many as generation_options() tells apart. */
+#define GENERATIONS 32
+
 struct upstream {
 	struct loop *loop;
 	const struct config *config;
@@ -46,6 +49,11 @@ static void limit_connections(struct upstream *upstream)
 	if (upstream->is_multiplexed && shared < limit)
 		limit = shared;
 	curl_multi_setopt(upstream->multi, CURLMOPT_MAX_HOST_CONNECTIONS, limit);
+	/* A generation's number comes again only when its connections were given up for newer ones.
+	 */
+	curl_multi_setopt(upstream->multi, CURLMOPT_MAXCONNECTS,
+			  upstream->is_multiplexed && limit >= GENERATIONS ? GENERATIONS - 1L
+									   : limit);
 }
 
 /* ---- what libcurl calls while a transfer runs ---- */
@@ -93,31 +101,41 @@ static size_t on_header(char *data, size_t size, size_t count, void *context)
  * A server ends an HTTP/2 connection after so many requests (nginx: 1000), and what is sent at that
  * moment is lost: libcurl 7.88 does not tell a refused request, which could be sent again, from one
  * whose answer was lost. So a connection is left before that. libcurl has no call for it; but it
- * shares a connection only among transfers of equal TLS options, and these three have no effect on
- * OpenSSL.
+ * shares a connection only among transfers of equal TLS options, and these five have no effect on
+ * OpenSSL with TLS 1.2 and newer.
  */
 static long generation_options(unsigned generation)
 {
-	return ((generation & 1) ? CURLSSLOPT_NO_REVOKE : 0L) |
-	       ((generation & 2) ? CURLSSLOPT_REVOKE_BEST_EFFORT : 0L) |
-	       ((generation & 4) ? CURLSSLOPT_AUTO_CLIENT_CERT : 0L);
+	static const long options[] = {CURLSSLOPT_NO_REVOKE, CURLSSLOPT_REVOKE_BEST_EFFORT,
+				       CURLSSLOPT_AUTO_CLIENT_CERT, CURLSSLOPT_NATIVE_CA,
+				       CURLSSLOPT_ALLOW_BEAST};
+	long chosen = 0;
+
+	for (unsigned bit = 0; bit < sizeof(options) / sizeof(options[0]); bit++)
+		chosen |= (generation >> bit & 1) ? options[bit] : 0;
+	return chosen;
 }
 
-static void count_login(struct call *call)
+/* Called right before a request goes out, so that one without an answer counts as well, and one
+ * that opened the connection is the first on it. */
+static int on_request(void *context, char *server, char *local, int server_port, int local_port)
 {
+	struct call *call = context;
 	struct upstream *upstream = call->upstream;
-	long port = 0;
 	long new_connections = 0;
 
-	curl_easy_getinfo(call->easy, CURLINFO_LOCAL_PORT, &port);
+	(void)server;
+	(void)local;
+	(void)server_port;
+	if (local_port <= 0 || local_port > UINT16_MAX)
+		return CURL_PREREQFUNC_OK;
 	curl_easy_getinfo(call->easy, CURLINFO_NUM_CONNECTS, &new_connections);
-	if (port <= 0 || port > UINT16_MAX)
-		return;
 	if (new_connections > 0)
-		upstream->served[port] = 0;
-	if (++upstream->served[port] >= CONNECTION_LOGINS_MAX &&
+		upstream->served[local_port] = 0;
+	if (++upstream->served[local_port] >= CONNECTION_LOGINS_MAX && upstream->is_multiplexed &&
 	    call->generation == upstream->generation)
 		upstream->generation++;
+	return CURL_PREREQFUNC_OK;
 }
 
 static bool set_up_transport(CURL *easy, const struct config *config)
@@ -147,6 +165,8 @@ static bool set_up_message(CURL *easy, struct call *call)
 {
 	return !curl_easy_setopt(easy, CURLOPT_POST, 1L) &&
 	       !curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE, (long)secret_len(&call->body)) &&
+	       !curl_easy_setopt(easy, CURLOPT_PREREQFUNCTION, on_request) &&
+	       !curl_easy_setopt(easy, CURLOPT_PREREQDATA, call) &&
 	       !curl_easy_setopt(easy, CURLOPT_READFUNCTION, on_read) &&
 	       !curl_easy_setopt(easy, CURLOPT_READDATA, call) &&
 	       !curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, on_body) &&
@@ -218,11 +238,8 @@ static void finish(struct call *call, CURLcode code)
 	struct upstream_answer *answer = &call->answer;
 
 	upstream_call_judge(call, code);
-	if (answer->fault == FAULT_NONE) {
+	if (answer->fault == FAULT_NONE)
 		learn_version(call);
-		if (upstream->is_multiplexed)
-			count_login(call);
-	}
 	release_transfer(call);
 	upstream->call_count--;
 	call->done(call->context, answer);
@@ -347,7 +364,6 @@ static bool open_multi(struct upstream *upstream)
 	curl_multi_setopt(upstream->multi, CURLMOPT_PIPELINING, (long)CURLPIPE_MULTIPLEX);
 	curl_multi_setopt(upstream->multi, CURLMOPT_MAX_CONCURRENT_STREAMS,
 			  (long)STREAMS_PER_CONNECTION);
-	curl_multi_setopt(upstream->multi, CURLMOPT_MAXCONNECTS, upstream->connections_max);
 	limit_connections(upstream);
 	return true;
 }

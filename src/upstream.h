@@ -34,7 +34,7 @@ typedef void upstream_done(void *context, struct upstream_answer *answer);
 
 /* Starts libcurl. config and loop are borrowed until upstream_close(). connections_max: how many
  * descriptors it may use at one time. NULL: libcurl cannot be used, and fault (one sentence, a
- * constant) says why. Sets up to config->max_in_flight + 2 timers. */
+ * constant) says why. Sets up to config->max_in_flight + 3 timers. */
 struct upstream *upstream_open(struct loop *loop, const struct config *config, long connections_max,
 			       const char **ret_fault);
 
