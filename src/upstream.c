@@ -150,8 +150,10 @@ static bool set_up_transport(CURL *easy, const struct config *config)
 	       !curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_2TLS) &&
 	       !curl_easy_setopt(easy, CURLOPT_PIPEWAIT, 1L) &&
 	       !curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, 0L) &&
-	       !curl_easy_setopt(easy, CURLOPT_PROXY, config->proxy) && /* "": none, whatever the
-									   environment says */
+	       /* "": none, whatever the environment says; and no host is left out of it. */
+	       !curl_easy_setopt(easy, CURLOPT_PROXY, config->proxy) &&
+	       !curl_easy_setopt(easy, CURLOPT_NOPROXY, "") &&
+	       !curl_easy_setopt(easy, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L) &&
 	       !curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, config->connect_timeout_ms) &&
 	       !curl_easy_setopt(easy, CURLOPT_MAXAGE_CONN, UPSTREAM_IDLE_MS / 1000L) &&
 	       !curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L) &&
@@ -415,6 +417,8 @@ struct upstream *upstream_open(struct loop *loop, const struct config *config, l
 			     "install Debian's libcurl4";
 		goto fail;
 	}
+	/* libcurl would write the keys of every TLS session there. */
+	unsetenv("SSLKEYLOGFILE");
 	/* Accept: and no Expect:, which would cost a round trip. */
 	upstream->headers = curl_slist_append(NULL, "Accept: application/json");
 	if (!upstream->headers || !curl_slist_append(upstream->headers, "Expect:") ||
