@@ -559,6 +559,8 @@ void fastcgi_stop(struct fastcgi *door)
 	while (door->listener->is_ours && accept_one(door))
 		;
 	loop_timer_cancel(door->loop, &door->pause_timer);
+	if (door->listener->is_ours)
+		listener_close(door->listener);
 	end_idle(door);
 	if (--door->connection_count == 0)
 		door->on_drained(door->context);

@@ -25,7 +25,8 @@ struct fastcgi *fastcgi_open(struct loop *loop, struct gateway *gateway, struct 
 			     void *context);
 
 /* Accepts no more, finishes what is under way, closes what is idle. A socket that was handed over
- * keeps its queue for whoever holds it next; of our own the queue is emptied first. */
+ * keeps its queue for whoever holds it next; our own is emptied and closed, so that nobody waits
+ * in it for an answer that will not come. */
 void fastcgi_stop(struct fastcgi *door);
 
 /* Closes every connection at once. To be called after upstream_close(). NULL is allowed. */

@@ -117,6 +117,21 @@ def test_request_too_late_for_the_stop_is_told_to_come_again(folder, authority):
         assert len(service.upstream.requests) == 1
 
 
+def test_tcp_connection_that_comes_during_the_stop_is_refused_at_once(folder, authority):
+    """And does not wait in the kernel's queue for a reset at the end."""
+    held = upstream.Held()
+    with running(folder, authority, listen="tcp") as service:
+        service.upstream.script(held)
+        with service.connect() as busy:
+            busy.send(good_login().encode())
+            service.upstream.wait_for_requests(1)
+            service.program.send_signal(signal.SIGTERM)
+            wait_until_deaf(service)
+            held.release()
+            service.check_token(busy.read_reply())
+        assert service.program.wait(SOON_S) == 0
+
+
 def test_kept_connection_is_closed_by_the_web_server(folder, authority):
     """The program asks for it by a record that fits into any reply, and that nothing follows."""
     with running(folder, authority) as service:
