@@ -68,6 +68,17 @@ def status(pid, name):
     raise KeyError(name)
 
 
+def switches(pid):
+    """How often its threads, and those of its children, were put to sleep or taken off a
+    processor so far. Who sleeps through in one system call makes no other."""
+    count = 0
+    for process in [pid, *children(pid)]:
+        for task in os.listdir(folder(process) / "task"):
+            count += int(status(f"{process}/task/{task}", "voluntary_ctxt_switches"))
+            count += int(status(f"{process}/task/{task}", "nonvoluntary_ctxt_switches"))
+    return count
+
+
 def limit(pid, name):
     """The (soft, hard) values of one line of /proc/PID/limits, as text."""
     for line in folder(pid).joinpath("limits").read_text(encoding="ascii").splitlines():

@@ -1,0 +1,49 @@
+"""A program with nothing to do does nothing: it makes no system call, and so wakes no processor."""
+import contextlib
+import time
+
+import pytest
+
+from servers import procfs, source
+from servers.process import wait_until
+from servers.service import good_login
+
+QUIET_S = 3.0
+IDLE_S = source.ceiling("UPSTREAM_IDLE_MS") / 1000
+
+
+def check_quiet(pid):
+    """It sleeps through QUIET_S, after what it still had to do."""
+    seen = {"count": None, "since": 0.0}
+
+    def is_quiet():
+        count = procfs.switches(pid)
+        if count != seen["count"]:
+            seen.update(count=count, since=time.monotonic())
+        return time.monotonic() - seen["since"] >= QUIET_S
+
+    wait_until(is_quiet, 3 * QUIET_S, f"nothing wakes it for {QUIET_S} s")
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_before_the_first_login(start, workers):
+    check_quiet(start(arguments=("--workers", workers)).program.pid)
+
+
+def test_between_logins(start):
+    """With connections open on both sides: to the token server, and kept by the web server."""
+    service = start()
+    with contextlib.ExitStack() as stack:
+        for _ in range(3):
+            connection = stack.enter_context(service.connect())
+            connection.send(good_login().encode(keep=True))
+            service.check_token(connection.read_reply())
+        assert service.upstream.open_connections > 0
+        check_quiet(service.program.pid)
+
+
+def test_after_the_last_login_was_forgotten(start):
+    service = start()
+    service.check_token(service.post())
+    wait_until(lambda: not service.upstream.open_connections, IDLE_S + 5, "connections are dropped")
+    check_quiet(service.program.pid)
