@@ -118,7 +118,7 @@ static struct backend *backend_load(struct service *service)
 
 static size_t backend_timers(const struct backend *backend)
 {
-	return (size_t)backend->config.max_in_flight + 2;
+	return (size_t)backend->config.max_in_flight + 3;
 }
 
 /* Gives it its upstream. *ret_fault says why not, or is NULL if errno does. */
