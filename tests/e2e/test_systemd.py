@@ -7,7 +7,6 @@ import subprocess
 
 import pytest
 
-from conftest import require
 from servers import fastcgi, folders, ports, upstream
 from servers.process import Process, wait_until
 from servers.program import CLIENT_ID, CLIENT_SECRET, ROOT, Program, binary
@@ -20,9 +19,13 @@ SYSUSERS = UNITS / "bakrypt-login.sysusers"
 EXPOSURE_MAX = 1.0
 
 
-def tool(name):
-    require(None if shutil.which(name) else f"{name} is not installed")
-    return name
+TOOLS = ("systemd-analyze", "systemd-sysusers", "systemd-socket-activate")
+
+
+@pytest.fixture(autouse=True)
+def has_systemd(require):
+    missing = [name for name in TOOLS if not shutil.which(name)]
+    require(f"{', '.join(missing)}: not installed" if missing else None)
 
 
 def run(*command):
@@ -43,7 +46,7 @@ def test_units_are_understood(tmp_path):
     for unit in (SERVICE, SOCKET):
         text = unit.read_text(encoding="utf-8").replace("/usr/bin/bakrypt-login", binary())
         (tmp_path / unit.name).write_text(text, encoding="utf-8")
-    done = run(tool("systemd-analyze"), "verify", "--man=no", "--recursive-errors=no",
+    done = run("systemd-analyze", "verify", "--man=no", "--recursive-errors=no",
                tmp_path / SERVICE.name, tmp_path / SOCKET.name)
     assert (done.returncode, done.stdout + done.stderr) == (0, "")
 
@@ -52,12 +55,12 @@ def test_verification_finds_mistakes(tmp_path):
     """Or the test above would prove nothing."""
     text = SERVICE.read_text(encoding="utf-8").replace("PrivateTmp=", "PrivateTemp=")
     (tmp_path / SERVICE.name).write_text(text, encoding="utf-8")
-    done = run(tool("systemd-analyze"), "verify", "--man=no", tmp_path / SERVICE.name)
+    done = run("systemd-analyze", "verify", "--man=no", tmp_path / SERVICE.name)
     assert "PrivateTemp" in done.stderr
 
 
 def test_exposure():
-    done = run(tool("systemd-analyze"), "security", "--offline=true",
+    done = run("systemd-analyze", "security", "--offline=true",
                f"--threshold={EXPOSURE_MAX * 10:.0f}", SERVICE)
     told = re.search(r"Overall exposure level for \S+: (\d+\.\d+)", done.stdout)
     assert told and float(told[1]) <= EXPOSURE_MAX, done.stdout
@@ -65,7 +68,7 @@ def test_exposure():
 
 
 def test_user_is_made_by_sysusers(tmp_path):
-    done = run(tool("systemd-sysusers"), f"--root={tmp_path}", SYSUSERS)
+    done = run("systemd-sysusers", f"--root={tmp_path}", SYSUSERS)
     assert done.returncode == 0, done.stderr
     name, _, _, _, _, home, shell = \
         (tmp_path / "etc" / "passwd").read_text(encoding="utf-8").strip().split(":")
@@ -113,7 +116,7 @@ class Activated(Program):
         secret = place / "client_secret"
         secret.touch(mode=0o400)
         secret.write_text(CLIENT_SECRET, encoding="ascii")
-        self.argv = [tool("systemd-socket-activate"), "-l", self.target, *options,
+        self.argv = ["systemd-socket-activate", "-l", self.target, *options,
                      "-E", f"CREDENTIALS_DIRECTORY={place}", binary(), "--config", conf]
 
     def start(self, timeout=15):
