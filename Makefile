@@ -12,6 +12,8 @@ RUN_PACKAGES   := $(BUILD_PACKAGES) python3 openssl nginx gunicorn python3-djang
 TEST_PACKAGES  := $(RUN_PACKAGES) python3-pytest libcmocka-dev apache2-bin libapache2-mod-fcgid spawn-fcgi \
                   lighttpd caddy haproxy
 LINT_PACKAGES  := $(BUILD_PACKAGES) libcmocka-dev clang-format clang-tidy cppcheck
+DEB_PACKAGES   := $(BUILD_PACKAGES) build-essential debhelper
+TEST_PACKAGES  += $(DEB_PACKAGES) lintian mandoc mount systemd ca-certificates
 
 LIBRARIES := fcgi libcurl libcjson
 WARNINGS  := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wstrict-prototypes \
@@ -25,6 +27,16 @@ SOURCES := $(sort $(wildcard src/*.c))
 OBJECTS := $(SOURCES:src/%.c=$(BUILD)/%.o)
 UNITS   := $(patsubst tests/unit/%.c,$(BUILD)/tests/%,$(sort $(wildcard tests/unit/test_*.c)))
 ROOMS   := $(filter-out $(BUILD)/main.o,$(OBJECTS))
+
+# Where `make install` puts things. DESTDIR stands before all of it.
+PREFIX      ?= /usr/local
+BINDIR      ?= $(PREFIX)/bin
+MANDIR      ?= $(PREFIX)/share/man
+UNITDIR     ?= $(PREFIX)/lib/systemd/system
+SYSUSERSDIR ?= $(PREFIX)/lib/sysusers.d
+SYSCONFDIR  ?= /etc
+NGINXDIR    ?= $(SYSCONFDIR)/nginx/snippets
+APACHEDIR   ?= $(SYSCONFDIR)/apache2/conf-available
 
 ALL_CFLAGS := -std=c11 -D_GNU_SOURCE -DVERSION='"$(VERSION)"' $(WARNINGS) $(HARDENING) $(FORTIFY) \
               $(CPPFLAGS) $(CFLAGS) $(shell $(PKGCONFIG) --cflags $(LIBRARIES) 2>/dev/null)
@@ -59,6 +71,47 @@ lint:                           ## clang-format, clang-tidy and cppcheck: no fin
 	cppcheck --quiet --error-exitcode=1 --std=c11 --enable=warning,style,performance,portability \
 	    --inline-suppr --suppress=missingIncludeSystem --suppress=variableScope -D_GNU_SOURCE -DVERSION='""' -Isrc src
 
+INSTALLED = $(BINDIR)/bakrypt-login $(MANDIR)/man8/bakrypt-login.8 \
+            $(UNITDIR)/bakrypt-login.service $(UNITDIR)/bakrypt-login.socket \
+            $(SYSUSERSDIR)/bakrypt-login.conf
+
+# What people edit: there once, it is left alone, and removed only as it was installed.
+define each_config
+	@$(1) 0640 deploy/bakrypt-login.conf '$(DESTDIR)$(SYSCONFDIR)/bakrypt-login/bakrypt-login.conf'
+	@$(1) 0644 nginx/bakrypt-login.conf '$(DESTDIR)$(NGINXDIR)/bakrypt-login.conf'
+	@$(1) 0644 deploy/apache/bakrypt-login.conf '$(DESTDIR)$(APACHEDIR)/bakrypt-login.conf'
+endef
+put  = put() { if [ ! -e "$$3" ]; then install -D -m "$$1" "$$2" "$$3"; \
+       else cmp -s "$$2" "$$3" || echo "Left as it is: $$3"; fi; }; put
+take = take() { [ ! -e "$$3" ] || if cmp -s "$$2" "$$3"; then rm -f "$$3"; \
+       else echo "Left, since it was changed: $$3"; fi; }; take
+
+install: all                    ## install below PREFIX (/usr/local) and SYSCONFDIR (/etc); DESTDIR=
+	install -D $(PROGRAM) '$(DESTDIR)$(BINDIR)/bakrypt-login'
+	install -D -m 0644 deploy/bakrypt-login.8 '$(DESTDIR)$(MANDIR)/man8/bakrypt-login.8'
+	install -D -m 0644 -t '$(DESTDIR)$(UNITDIR)' deploy/systemd/bakrypt-login.socket \
+	    deploy/systemd/bakrypt-login.service
+	sed -i -e 's|/usr/bin/bakrypt-login|$(BINDIR)/bakrypt-login|; s|/etc/bakrypt|$(SYSCONFDIR)/bakrypt|' \
+	    '$(DESTDIR)$(UNITDIR)/bakrypt-login.service'
+	install -D -m 0644 deploy/systemd/bakrypt-login.sysusers '$(DESTDIR)$(SYSUSERSDIR)/bakrypt-login.conf'
+	$(call each_config,$(put))
+
+uninstall:                      ## remove what `make install` with the same variables installed
+	rm -f $(INSTALLED:%='$(DESTDIR)%')
+	$(call each_config,$(take))
+	@[ ! -d '$(DESTDIR)$(SYSCONFDIR)/bakrypt-login' ] || \
+	    rmdir --ignore-fail-on-non-empty '$(DESTDIR)$(SYSCONFDIR)/bakrypt-login'
+
+# The environment stays outside: variables of this make would reach the inner one.
+deb: STAGE = $(BUILD)/bakrypt-login-$(VERSION)
+deb:                            ## build/bakrypt-login_VERSION_ARCH.deb
+	@tests/packages.sh $(DEB_PACKAGES)
+	rm -rf $(STAGE) && mkdir -p $(STAGE)
+	cp -a Makefile README.md src nginx deploy $(STAGE)
+	cp -a deploy/debian $(STAGE)
+	cd $(STAGE) && env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin DEB_BUILD_OPTIONS="$$DEB_BUILD_OPTIONS" \
+	    dpkg-buildpackage -us -uc -b
+
 units: $(UNITS)
 	@:
 
@@ -88,5 +141,5 @@ $(BUILD)/libraries:
 
 -include $(OBJECTS:.o=.d) $(UNITS:=.d)
 
-.PHONY: all run test sanitize lint units clean help
+.PHONY: all run test sanitize lint install uninstall deb units clean help
 .DELETE_ON_ERROR:
