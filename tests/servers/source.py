@@ -1,8 +1,12 @@
-"""What the tests read out of the program's own headers, so that nothing is written down twice."""
+"""What the tests read out of the program itself, so that nothing is written down twice: its
+headers, and what --help says."""
 import dataclasses
 import functools
 import pathlib
 import re
+import subprocess
+
+from servers.program import binary
 
 SRC = pathlib.Path(__file__).resolve().parents[2] / "src"
 
@@ -41,3 +45,39 @@ def ceiling(name):
     for factor in factors:
         product *= int(factor)
     return product
+
+
+@functools.cache
+def events():
+    """Every event that the program can log."""
+    code = "".join(path.read_text(encoding="utf-8") for path in sorted(SRC.glob("*.c")))
+    calls = re.findall(r'\blog_(?:event|open)\([^;"]*\bLOG_\w+,\s*"(\w+)"', code)
+    return {"login_ok", *calls, *(fault.event for fault in faults().values())}
+
+
+@functools.cache
+def _help():
+    return subprocess.run([binary(), "--help"], capture_output=True, text=True, check=True).stdout
+
+
+def options():
+    """The options by their names: what their argument is called, or ""."""
+    return dict(re.findall(r"^  --(\S+) ?(\S*)", _help(), flags=re.M))
+
+
+@dataclasses.dataclass(frozen=True)
+class Setting:
+    """A line of --help. default: "-" where there is none. limits: (least, most), or None."""
+    default: str
+    limits: tuple
+
+
+def settings():
+    """The settings by their names."""
+    rows = re.findall(r"^  (BAKRYPT_\w+) +(\S+) +(.*)", _help(), flags=re.M)
+    return {name: Setting(default, _limits(meaning)) for name, default, meaning in rows}
+
+
+def _limits(meaning):
+    found = re.search(r"\((\d+) to (\d+)\)$", meaning)
+    return found.groups() if found else None
