@@ -91,7 +91,7 @@ install: all                    ## install below PREFIX (/usr/local) and SYSCONF
 	install -D -m 0644 deploy/bakrypt-login.8 '$(DESTDIR)$(MANDIR)/man8/bakrypt-login.8'
 	install -D -m 0644 -t '$(DESTDIR)$(UNITDIR)' deploy/systemd/bakrypt-login.socket \
 	    deploy/systemd/bakrypt-login.service
-	sed -i -e 's|/usr/bin/bakrypt-login|$(BINDIR)/bakrypt-login|; s|/etc/bakrypt|$(SYSCONFDIR)/bakrypt|' \
+	sed -i -e 's|/usr/bin/bakrypt|$(BINDIR)/bakrypt|g; s|/etc/bakrypt|$(SYSCONFDIR)/bakrypt|g' \
 	    '$(DESTDIR)$(UNITDIR)/bakrypt-login.service'
 	install -D -m 0644 deploy/systemd/bakrypt-login.sysusers '$(DESTDIR)$(SYSUSERSDIR)/bakrypt-login.conf'
 	$(call each_config,$(put))
