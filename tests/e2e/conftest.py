@@ -1,6 +1,8 @@
 """What the end-to-end tests with a scripted token server share."""
 import pytest
 
+from servers import folders, throwaway
+from servers.process import ServerError
 from servers.service import Service
 
 
@@ -20,3 +22,16 @@ def starter(folder, authority):
         service.check_alive()
         service.__exit__()
         assert service.program.returncode == 0
+
+
+@pytest.fixture
+def bare_root(folder, require):
+    """A copy of the machine's root, to install into; it ends with the test."""
+    if not folders.is_root():
+        pytest.skip("only root can make a throw-away root")
+    try:
+        root = throwaway.Root(folder).start()
+    except ServerError as error:
+        require(f"no throw-away root can be made here: {error}")
+    with root:
+        yield root

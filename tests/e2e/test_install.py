@@ -7,6 +7,8 @@ import subprocess
 
 import pytest
 
+from servers import packaged
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 # Relative to PREFIX and to SYSCONFDIR: the modes, and the files of the repository.
@@ -140,3 +142,17 @@ def test_secret_stays(usual):
     secret.write_text("secret", encoding="ascii")
     usual.make("uninstall")
     assert usual.found() == {"/etc/bakrypt-login/client_secret"}
+
+
+def test_as_a_service(bare_root):
+    """On a whole system, with the commands of the README: there is the user, who can read the
+    settings and the credential, and run the program."""
+    Installation(bare_root.path("")).make("install")
+    bare_root.run("systemd-sysusers")
+    bare_root.run("chgrp", "bakrypt-login", f"/etc/{SETTINGS}")
+    bare_root.path("/etc/bakrypt-login/client_secret").write_text("secret\n", encoding="ascii")
+    bare_root.path(f"/etc/{SETTINGS}").write_text("BAKRYPT_NETWORK=testnet\n", encoding="ascii")
+    check = packaged.Unit(bare_root, "/usr/local/lib/systemd/system").check()
+    assert check.returncode == 78
+    faults = [line for line in check.stdout.splitlines() if line.startswith("fail")]
+    assert len(faults) == 1 and "BAKRYPT_CLIENT_ID is not set" in faults[0]

@@ -25,10 +25,10 @@ class Unit(Program):
     credential and commands. It is started by the first connection. What the units say of
     sandboxing is systemd's own affair."""
 
-    def __init__(self, root):
+    def __init__(self, root, units=UNITS):
         self.root = root
-        self.socket = read_unit(root.path(f"{UNITS}/bakrypt-login.socket"))
-        self.service = read_unit(root.path(f"{UNITS}/bakrypt-login.service"))
+        self.socket = read_unit(root.path(f"{units}/bakrypt-login.socket"))
+        self.service = read_unit(root.path(f"{units}/bakrypt-login.service"))
         self.path, = self.socket["ListenStream"]
         super().__init__("/", listen=self.path)
         self.argv = root.command("systemd-socket-activate", f"--listen={self.path}",
