@@ -23,8 +23,11 @@ ADDED, CHANGED, REMOVED = "added", "changed", "removed"
 SHUT_OUT = "#!/bin/sh\nexit 101\n"  # to whoever asks whether a service may be started
 
 # $1: a folder for it; $2: one that is to be seen inside under the same path.
+# The mounts are made private before all else, or the machine would see ours. nsenter takes that
+# command to the namespace's own root: in a chroot, "/" is no mount that could be named.
 ENTER = """
 set -e
+nsenter --mount=/proc/self/ns/mnt mount --make-rprivate /
 mount -t tmpfs -o mode=0755 throw-away "$1"
 mkdir "$1/upper" "$1/work" "$1/root"
 mount -t overlay throw-away -o "lowerdir=/,upperdir=$1/upper,workdir=$1/work" "$1/root"
@@ -44,7 +47,7 @@ class Root(Process):
     def __init__(self, folder):
         self.folder = pathlib.Path(folder)
         self._place = folders.make_subfolder(folder, "throw-away")
-        super().__init__(["unshare", "--mount", "--propagation", "private", "/bin/sh", "-c", ENTER,
+        super().__init__(["unshare", "--mount", "--propagation", "unchanged", "/bin/sh", "-c", ENTER,
                           "sh", self._place, self.folder], name="throw-away root")
 
     def start(self, timeout=20):
@@ -62,8 +65,8 @@ class Root(Process):
 
     def command(self, *argv):
         """A command line that runs argv inside, in the same process."""
-        return ["nsenter", f"--mount=/proc/{self.pid}/ns/mnt", "chroot", str(self._place / "root"),
-                *map(str, argv)]
+        return ["nsenter", f"--target={self.pid}", "--mount", "--root", "chroot",
+                str(self._place / "root"), *map(str, argv)]
 
     def run(self, *argv, check=True, timeout=120):
         """Runs a command inside to its end; gives a subprocess.CompletedProcess with all that it
