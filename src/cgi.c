@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/socket.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -132,6 +133,25 @@ static void write_reply(const struct http_exchange *x)
 		log_event(LOG_WARN, "cgi_reject", "the web server does not take the reply");
 }
 
+/* Where standard input and output are one socket, as with mod_cgid, what is left unread in it when
+ * the process ends would be a reset, which takes the reply along. */
+static void discard_rest(const struct http_request *request)
+{
+	uint64_t due_us = loop_clock_us() + REQUEST_ARRIVAL_MS * 1000;
+	size_t rest = request->body_state == HTTP_BODY_TOO_LARGE ? LINGER_MAX_BYTES : 0;
+	char bytes[READ_STEP_BYTES];
+	ssize_t len = 1;
+
+	if (rest == 0 && request->method && strcmp(request->method, "POST") == 0)
+		return;
+	http_read_length(getenv("CONTENT_LENGTH"), &rest);
+	while (rest > 0 && len > 0 && wait_for(STDIN_FILENO, POLLIN, due_us)) {
+		len = read(STDIN_FILENO, bytes, rest < sizeof(bytes) ? rest : sizeof(bytes));
+		rest -= len > 0 ? (size_t)len : 0;
+	}
+	wipe(bytes, sizeof(bytes));
+}
+
 static void stop_watching(struct cgi *cgi)
 {
 	if (cgi->is_watching)
@@ -147,8 +167,10 @@ static void on_finish(struct http_exchange *x)
 	if (!x->is_abandoned)
 		write_reply(x);
 	/* The web server need not wait for the rest of this process. */
+	shutdown(STDOUT_FILENO, SHUT_WR);
 	close(STDOUT_FILENO);
 	http_clear(x);
+	discard_rest(&x->request);
 	cgi->is_done = true;
 	if (cgi->loop)
 		loop_stop(cgi->loop);
