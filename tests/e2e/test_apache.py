@@ -186,6 +186,26 @@ def test_settings_by_setenv(open_door, behind):
     assert behind.requests[0].form["client_secret"] == [CLIENT_SECRET]
 
 
+class BehindAProxy(apache.HtaccessCgi):
+    """A host that sets the variables by which libraries find a proxy, here one that is down."""
+
+    name = "apache-cgi-proxy-variables"
+    proxy = None
+
+    @property
+    def host(self):
+        return super().host + "".join(
+            f"SetEnv {name} http://127.0.0.1:{self.proxy.port}\n"
+            for name in ("http_proxy", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"))
+
+
+def test_variables_of_the_host_set_no_proxy(open_door, behind):
+    with upstream.ClosedPort() as nowhere:
+        reply = log_in(open_door(type("", (BehindAProxy,), {"proxy": nowhere})))
+    assert reply.status == 200, reply
+    assert len(behind.requests) == 1
+
+
 # Settings that will not do
 
 class BesideTheProgram(apache.HtaccessCgi):

@@ -27,6 +27,7 @@ DOORS = (
     apache.Fcgid,
     apache.HtaccessFcgid,
     apache.HtaccessCgi,
+    apache.HtaccessModCgi,
     lighttpd.LighttpdDoor,
     lighttpd.LighttpdCgiDoor,
     caddy.CaddyDoor,

@@ -40,7 +40,7 @@ DocumentRoot "{folder}/site"
 """
 FCGID_DIFFERENCES = dict.fromkeys(
     ("huge", "huge chunked"), (500, "FcgidMaxRequestLen: mod_fcgid's own page"))
-BASE_MODULES = ("mpm_event", "authz_core")
+BASE_MODULES = ("authz_core",)
 
 
 def binary():
@@ -59,7 +59,8 @@ def missing(*modules):
 
 
 class Apache(Process):
-    """Apache with some modules and the given text after its main settings.
+    """Apache with some modules and the given text after its main settings. Its processes are those
+    of mpm_event, unless another mpm is among the modules.
 
     folder: its own, in one of folders.make_folder(). `site` in it is the document root.
     """
@@ -72,12 +73,13 @@ class Apache(Process):
         self.access_log = folder / "access.log"
         folders.make_subfolder(folder, "site")
         user = folders.web_user()
+        mpm = () if any(name.startswith("mpm_") for name in modules) else ("mpm_event",)
         conf = folder / "apache.conf"
         main = MAIN.format(
             folder=folder, port=self.port,
             user="User {}\nGroup {}".format(*user) if user else "",
             modules="\n".join(f"LoadModule {name}_module {MODULES}/mod_{name}.so"
-                              for name in (*BASE_MODULES, *modules)))
+                              for name in (*mpm, *BASE_MODULES, *modules)))
         conf.write_text(main + text, encoding="utf-8")
         super().__init__([binary(), "-d", folder, "-f", conf, "-DFOREGROUND"], name="apache")
 
@@ -206,15 +208,26 @@ class HtaccessCgi(HtaccessDoor):
     name = "apache-cgi-htaccess"
     modules = ("cgid", "env", "mime", "rewrite")
 
+    script_socket = "ScriptSock cgid.sock\n"
+
     @property
     def host(self):
-        return (f'ScriptSock cgid.sock\nTypesConfig /dev/null\nSetEnv HOME "{self.home}"\n')
+        return f'{self.script_socket}TypesConfig /dev/null\nSetEnv HOME "{self.home}"\n'
 
     def install(self):
         self.program_path = self.install_program(self.site / "login.cgi")
         self.write_htaccess((HOSTING / "htaccess-cgi").read_text(encoding="utf-8"))
         config = folders.make_subfolder(self.home, ".config")
         self.write_settings(config / "bakrypt-login.conf")
+
+
+class HtaccessModCgi(HtaccessCgi):
+    """The same by mod_cgi, which Apache's one-process-a-request kind has instead: the program's
+    input and output are then pipes, and its log lines get a head."""
+
+    name = "apache-mod-cgi-htaccess"
+    modules = ("mpm_prefork", "cgi", "env", "mime", "rewrite")
+    script_socket = ""
 
 
 class HtaccessFcgid(HtaccessDoor):
