@@ -1,4 +1,5 @@
-"""Restarts while many log in: the socket stays, and no login is lost or told to come again."""
+"""Restarts and reloads while many log in: no login is lost, or told to come again."""
+import contextlib
 import signal
 
 import pytest
@@ -13,29 +14,67 @@ RESTARTS = 8
 BETWEEN = 100  # answers from one restart to the next
 
 
+class Place:
+    """A token server, a socket held open, and nginx before it."""
+
+    def __init__(self, folder, authority, keep_conn=True):
+        self._authority = authority
+        self._stack = contextlib.ExitStack()
+        with self._stack:
+            self._tokens = self._stack.enter_context(TokenServer(folder, authority, rate=RATE))
+            self._held = self._stack.enter_context(HeldSocket(folder))
+            self.front = self._stack.enter_context(
+                nginx.Login(folder, self._held.path, keep_conn=keep_conn, keep=200))
+            self._stack = self._stack.pop_all()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self._stack.close()
+
+    def program(self, way="fd 3", workers=1):
+        return HeldProgram(self._held, token_url=self._tokens.token_url, way=way,
+                           ca_file=self._authority.file, arguments=("--workers", workers)).start()
+
+
 @pytest.mark.parametrize("way, workers, keep_conn", [
     ("fd 3", 1, True), ("fd 0", 1, True), ("fd 3", 2, True), ("fd 3", 1, False),
 ])
 def test_restarts_lose_no_login(folder, authority, has_nginx, way, workers, keep_conn):
-    with TokenServer(folder, authority, rate=RATE) as tokens, HeldSocket(folder) as held, \
-            nginx.Login(folder, held.path, keep_conn=keep_conn, keep=200) as front:
-        def start():
-            return HeldProgram(held, token_url=tokens.token_url, ca_file=authority.file, way=way,
-                               arguments=("--workers", workers)).start()
-
-        program = start()
+    with Place(folder, authority, keep_conn) as place:
+        program = place.program(way, workers)
         served = []
         try:
-            with Load(front.origin, clients=CLIENTS) as load:
+            with Load(place.front.origin, clients=CLIENTS) as load:
                 load.wait_for_more(BETWEEN)
                 for _ in range(RESTARTS):
                     program.send_signal(signal.SIGTERM)
                     assert program.wait(20) == 0
                     served.append(len(program.find_events("login_ok")))
-                    program = start()
+                    program = place.program(way, workers)
                     load.wait_for_more(BETWEEN)
         finally:
             program.stop()
         served.append(len(program.find_events("login_ok")))
         assert all(served) and sum(served) == load.sent
+        assert (load.answered, load.lost) == ({200: load.sent}, [])
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_reloads_lose_no_login(folder, authority, has_nginx, workers):
+    with Place(folder, authority) as place:
+        program = place.program(workers=workers)
+        try:
+            with Load(place.front.origin, clients=CLIENTS) as load:
+                load.wait_for_more(BETWEEN)
+                for number in range(1, RESTARTS + 1):
+                    program.send_signal(signal.SIGHUP)
+                    program.wait_for_event("reload", count=number * workers)
+                    load.wait_for_more(BETWEEN)
+            assert program.is_running
+        finally:
+            program.stop()
+        assert not program.find_events("reload_refused")
+        assert len(program.find_events("login_ok")) == load.sent
         assert (load.answered, load.lost) == ({200: load.sent}, [])

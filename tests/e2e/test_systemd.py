@@ -8,7 +8,7 @@ import subprocess
 import pytest
 
 from servers import fastcgi, folders, ports, upstream
-from servers.process import Process, wait_until
+from servers.process import Process
 from servers.program import CLIENT_ID, CLIENT_SECRET, ROOT, Program, binary
 from servers.service import PASSWORD, USER, Service, good_login
 
@@ -19,13 +19,9 @@ SYSUSERS = UNITS / "bakrypt-login.sysusers"
 EXPOSURE_MAX = 1.0
 
 
-TOOLS = ("systemd-analyze", "systemd-sysusers", "systemd-socket-activate")
-
-
 @pytest.fixture(autouse=True)
 def has_systemd(require):
-    missing = [name for name in TOOLS if not shutil.which(name)]
-    require(f"{', '.join(missing)}: not installed" if missing else None)
+    require(None if shutil.which("systemd-analyze") else "systemd is not installed")
 
 
 def run(*command):
@@ -68,6 +64,7 @@ def test_exposure():
 
 
 def test_user_is_made_by_sysusers(tmp_path):
+    (tmp_path / "etc").mkdir()
     done = run("systemd-sysusers", f"--root={tmp_path}", SYSUSERS)
     assert done.returncode == 0, done.stderr
     name, _, _, _, _, home, shell = \

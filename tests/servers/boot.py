@@ -10,6 +10,7 @@ Only root can do that. The network is the machine's.
 import os
 import pathlib
 import shutil
+import signal
 import socket
 import struct
 import subprocess
@@ -112,6 +113,9 @@ class Boot(Process):
         return self
 
     def stop(self):
+        """Ends its first process, and with it all others."""
+        if self.is_running and self._first():
+            os.kill(self._first(), signal.SIGKILL)
         status = super().stop()
         self._group.remove()
         shutil.rmtree(self.folder, ignore_errors=True)
@@ -142,6 +146,9 @@ class Boot(Process):
 
     def journal(self, unit=SERVICE):
         return self.run("journalctl", "--no-pager", "-o", "cat", "-u", unit).stdout
+
+    def wait_for_journal(self, text, timeout=10):
+        wait_until(lambda: text in self.journal(), timeout, f"{text!r} in the journal")
 
     def path(self, inside):
         """Where this machine finds a file of its own."""

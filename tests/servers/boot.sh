@@ -56,8 +56,8 @@ install -d etc/bakrypt-login
 systemctl --quiet --root="$root" enable bakrypt-login.socket
 
 # No unit of the system's but the journal: nothing here may touch devices, clocks or users.
-mkdir -p etc/systemd/system/sysinit.target.d
-for unit in usr/lib/systemd/system/sysinit.target.wants/* \
+for unit in usr/lib/systemd/system/local-fs.target.wants/* \
+	usr/lib/systemd/system/sysinit.target.wants/* \
 	usr/lib/systemd/system/multi-user.target.wants/* \
 	usr/lib/systemd/system/timers.target.wants/* usr/lib/systemd/system/sockets.target.wants/*; do
 	case ${unit##*/} in

@@ -20,11 +20,11 @@ class TokenServer(Nginx):
     """nginx that answers every login with the token of upstream.token_members(), rate times a
     second: logins beyond that wait, so that there are always some under way."""
 
-    def __init__(self, folder, authority, *, rate):
+    def __init__(self, folder, authority, *, rate, host="localhost"):
         self.port = ports.free_port()
         inner = ports.free_port()
-        self.token_url = f"https://localhost:{self.port}/auth/token/"
-        leaf = authority.leaf()
+        self.token_url = f"https://{host}:{self.port}/auth/token/"
+        leaf = authority.leaf(host, (host,))
         answer = json.dumps(upstream.token_members())
         # Two servers, as behind every real one: the first reads the whole login before it asks the
         # second. A mere "return" would reset streams whose login it has not read.
