@@ -38,27 +38,33 @@ class Place:
                            ca_file=self._authority.file, arguments=("--workers", workers)).start()
 
 
+def check(load, programs):
+    """Every login was answered with a token, and served once. The log may lack lines where its
+    reader was slow; it says how many."""
+    assert (load.answered, load.lost) == ({200: load.sent}, [])
+    logged = sum(len(program.find_events("login_ok")) for program in programs)
+    dropped = sum(entry.get("dropped", 0) for program in programs for entry in program.events)
+    assert load.sent - dropped <= logged <= load.sent
+
+
 @pytest.mark.parametrize("way, workers, keep_conn", [
     ("fd 3", 1, True), ("fd 0", 1, True), ("fd 3", 2, True), ("fd 3", 1, False),
 ])
 def test_restarts_lose_no_login(folder, authority, has_nginx, way, workers, keep_conn):
     with Place(folder, authority, keep_conn) as place:
-        program = place.program(way, workers)
-        served = []
+        programs = [place.program(way, workers)]
         try:
             with Load(place.front.origin, clients=CLIENTS) as load:
                 load.wait_for_more(BETWEEN)
                 for _ in range(RESTARTS):
-                    program.send_signal(signal.SIGTERM)
-                    assert program.wait(20) == 0
-                    served.append(len(program.find_events("login_ok")))
-                    program = place.program(way, workers)
+                    programs[-1].send_signal(signal.SIGTERM)
+                    assert programs[-1].wait(20) == 0
+                    programs.append(place.program(way, workers))
                     load.wait_for_more(BETWEEN)
         finally:
-            program.stop()
-        served.append(len(program.find_events("login_ok")))
-        assert all(served) and sum(served) == load.sent
-        assert (load.answered, load.lost) == ({200: load.sent}, [])
+            programs[-1].stop()
+        check(load, programs)
+        assert all(program.find_events("login_ok") for program in programs)
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -76,5 +82,4 @@ def test_reloads_lose_no_login(folder, authority, has_nginx, workers):
         finally:
             program.stop()
         assert not program.find_events("reload_refused")
-        assert len(program.find_events("login_ok")) == load.sent
-        assert (load.answered, load.lost) == ({200: load.sent}, [])
+        check(load, [program])
