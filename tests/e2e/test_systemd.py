@@ -111,8 +111,8 @@ class Activated(Program):
         conf.write_text(f"BAKRYPT_TOKEN_URL={token_url}\nBAKRYPT_CLIENT_ID={CLIENT_ID}\n"
                         f"BAKRYPT_CA_FILE={authority.file}\n", encoding="utf-8")
         secret = place / "client_secret"
-        secret.touch(mode=0o400)
         secret.write_text(CLIENT_SECRET, encoding="ascii")
+        secret.chmod(0o400)
         self.argv = ["systemd-socket-activate", "-l", self.target, *options,
                      "-E", f"CREDENTIALS_DIRECTORY={place}", binary(), "--config", conf]
 
