@@ -269,7 +269,8 @@ static void secret_check(struct settings_reading *r, unsigned line, const char *
 			     "%s holds no secret; put the one that Bakrypt gave you there", name);
 		return;
 	}
-	if (len < secret_len(secret))
+	/* An editor ends every file in one. */
+	if (len < secret_len(secret) && name == settings[CLIENT_SECRET].name)
 		settings_say(r, REMARK, line,
 			     "%s ends in a newline, which is not taken for a part of it", name);
 	secret_truncate(secret, len);
