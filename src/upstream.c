@@ -8,6 +8,7 @@
 
 #include "ceilings.h"
 #include "memory.h"
+#include "trust.h"
 #include "upstream_call.h"
 
 /* As many as generation_options() tells apart. */
@@ -26,6 +27,7 @@ struct upstream {
 	unsigned generation;  /* of connections; see generation_options() */
 	uint16_t *served;     /* logins on the present connection from each local port */
 	bool is_multiplexed;  /* the server speaks HTTP/2, or is not known yet */
+	struct trust trust;
 	void (*on_retired)(void *context); /* NULL: in use */
 	void *retired_context;
 };
@@ -138,15 +140,15 @@ static int on_request(void *context, char *server, char *local, int server_port,
 	return CURL_PREREQFUNC_OK;
 }
 
-static bool set_up_transport(CURL *easy, const struct config *config)
+static bool set_up_transport(CURL *easy, const struct upstream *upstream)
 {
-	/* Without CAPATH libcurl keeps the parsed CA bundle for all connections; with it, each new
-	 * connection costs 20 ms of CPU. */
+	const struct config *config = upstream->config;
+
 	return !curl_easy_setopt(easy, CURLOPT_URL, config->token_url) &&
 	       !curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "https") &&
 	       !curl_easy_setopt(easy, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2) &&
-	       !curl_easy_setopt(easy, CURLOPT_CAPATH, NULL) &&
-	       (!*config->ca_file || !curl_easy_setopt(easy, CURLOPT_CAINFO, config->ca_file)) &&
+	       !curl_easy_setopt(easy, CURLOPT_CAPATH, upstream->trust.directory) &&
+	       !curl_easy_setopt(easy, CURLOPT_CAINFO, upstream->trust.file) &&
 	       !curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_2TLS) &&
 	       !curl_easy_setopt(easy, CURLOPT_PIPEWAIT, 1L) &&
 	       !curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, 0L) &&
@@ -188,8 +190,7 @@ static bool start(struct call *call)
 	return call->easy &&
 	       !curl_easy_setopt(call->easy, CURLOPT_SSL_OPTIONS,
 				 generation_options(call->generation)) &&
-	       set_up_transport(call->easy, call->upstream->config) &&
-	       set_up_message(call->easy, call) &&
+	       set_up_transport(call->easy, call->upstream) && set_up_message(call->easy, call) &&
 	       curl_multi_add_handle(call->upstream->multi, call->easy) == CURLM_OK;
 }
 
@@ -407,6 +408,7 @@ struct upstream *upstream_open(struct loop *loop, const struct config *config, l
 	upstream->is_multiplexed = true;
 	upstream->curl_timer.on_fire = on_curl_timer;
 	upstream->idle_timer.on_fire = on_idle;
+	upstream->trust = trust_find(config->ca_file, "");
 	LIST_INIT(&upstream->calls);
 	upstream->served = calloc(UINT16_MAX + 1, sizeof(uint16_t));
 	if (!upstream->served)

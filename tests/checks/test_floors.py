@@ -10,7 +10,7 @@ FLOORS = {
     -1: {"buf", "utf8", "log", "fault", "ceilings", "memory"},
     0: {"config", "settings", "settings_file", "settings_source", "settings_place",
         "settings_text", "http", "form",
-        "json", "loop", "listener", "gate"},
+        "json", "loop", "listener", "gate", "trust"},
     1: {"oauth", "upstream", "upstream_call", "responder"},
     2: {"session"},
     3: {"gateway"},
