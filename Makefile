@@ -13,7 +13,8 @@ TEST_PACKAGES  := $(RUN_PACKAGES) python3-pytest libcmocka-dev apache2-bin libap
                   lighttpd caddy haproxy systemd
 LINT_PACKAGES  := $(BUILD_PACKAGES) libcmocka-dev clang-format clang-tidy cppcheck
 DEB_PACKAGES   := $(BUILD_PACKAGES) build-essential debhelper
-TEST_PACKAGES  += $(DEB_PACKAGES) lintian mandoc mount systemd ca-certificates
+HOSTING_PACKAGES := $(BUILD_PACKAGES) dpkg-dev libssl-dev libnghttp2-dev python3
+TEST_PACKAGES  += $(DEB_PACKAGES) $(HOSTING_PACKAGES) lintian mandoc mount systemd ca-certificates
 
 LIBRARIES := fcgi libcurl libcjson
 WARNINGS  := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wstrict-prototypes \
@@ -111,6 +112,10 @@ deb:                            ## build/bakrypt-login_VERSION_ARCH.deb
 	cp -a deploy/debian $(STAGE)
 	cd $(STAGE) && env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin DEB_BUILD_OPTIONS="$$DEB_BUILD_OPTIONS" \
 	    dpkg-buildpackage -us -uc -b
+shared-hosting:                 ## pack what one uploads to a host with nothing but FTP
+	@tests/packages.sh $(HOSTING_PACKAGES)
+	@mkdir -p $(BUILD)
+	@deploy/shared-hosting/build.sh $(BUILD)/shared-hosting $(BUILD)/bakrypt-login-shared-hosting.zip
 
 units: $(UNITS)
 	@:
@@ -119,7 +124,7 @@ clean:                          ## remove the build folder
 	rm -rf $(BUILD)
 
 help:                           ## this list
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 24
 
 $(PROGRAM): $(OBJECTS)
 	$(call quiet,LINK)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(LDLIBS)
@@ -141,5 +146,5 @@ $(BUILD)/libraries:
 
 -include $(OBJECTS:.o=.d) $(UNITS:=.d)
 
-.PHONY: all run test sanitize lint install uninstall deb units clean help
+.PHONY: all run test sanitize lint install uninstall deb shared-hosting units clean help
 .DELETE_ON_ERROR:
