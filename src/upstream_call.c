@@ -61,8 +61,6 @@ static void note_answer(struct call *call)
 	copy_token(type_token, sizeof(type_token), type);
 	answer->is_html = strcasecmp(type_token, "text/html") == 0 ||
 			  strcasecmp(type_token, "application/xhtml+xml") == 0;
-	if (answer->status < 300)
-		return;
 	copy_token(ray_token, sizeof(ray_token), header_value(call->easy, "cf-ray"));
 	snprintf(answer->note, sizeof(answer->note), "%s, %zu bytes%s%s",
 		 *type_token ? type_token : "no content type", secret_len(&answer->body),

@@ -637,6 +637,16 @@ def test_answer_that_cannot_be_used(service, behaviour):
     service.check_token(service.post())
 
 
+@pytest.mark.parametrize("answer, note", [
+    (upstream.status(200, "<h1>Sign in to the network</h1>"), "text/html, 31 bytes"),
+    (upstream.status(200, "{}", content_type=None), "no content type, 2 bytes"),
+    (upstream.status(404, "", "text/plain"), "text/plain, 0 bytes")])
+def test_log_says_what_came_instead_of_a_token(service, answer, note):
+    service.upstream.script(answer)
+    entry = check(service, service.post(), "UPSTREAM_MALFORMED")
+    assert entry["note"] == note
+
+
 def test_unknown_error_code_is_off_contract(service):
     service.upstream.script(upstream.error(upstream.GOSSIP))
     entry = check(service, service.post(), "UPSTREAM_CONTRACT")
