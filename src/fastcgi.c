@@ -293,6 +293,7 @@ static void pump(struct connection *connection, unsigned char *bytes, size_t len
 		at = len;
 	if ((at > 0 || secret_len(&connection->received) == 0) &&
 	    !keep_rest(connection, bytes + at, len - at)) {
+		log_reject("no memory for a request");
 		if (connection->state == SERVING)
 			connection->is_kept = false;
 		else
@@ -323,10 +324,12 @@ static void on_input(struct connection *connection, unsigned char *bytes, size_t
 		pump(connection, bytes, len);
 		return;
 	case RECEIVING:
-		if (!secret_append(received, bytes, len))
+		if (!secret_append(received, bytes, len)) {
+			log_reject("no memory for a request");
 			connection_free(connection);
-		else if (secret_len(received) >= connection->need_bytes)
+		} else if (secret_len(received) >= connection->need_bytes) {
 			pump(connection, NULL, 0);
+		}
 		return;
 	case SERVING:
 		/* The next request, ahead of its time; or an end to this one. */
@@ -482,10 +485,12 @@ static bool accept_one(struct fastcgi *door)
 		return true;
 	}
 	connection = connection_new(door, fd);
-	if (!connection)
+	if (!connection) {
+		log_reject("no memory for a connection");
 		close(fd);
-	else
-		on_ready(&connection->io, EPOLLIN); /* its request is mostly there already */
+		return true;
+	}
+	on_ready(&connection->io, EPOLLIN); /* its request is mostly there already */
 	return true;
 }
 

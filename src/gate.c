@@ -186,6 +186,7 @@ static enum gate_verdict look_at_record(struct gate *gate, struct walk *walk, si
 		return bad(gate, complaint);
 	if (gate->params_begin == 0)
 		gate->params_begin = record.total_bytes;
+	gate->params_count = walk->params_count;
 	if (walk->has_params && gate->params_end == 0) {
 		gate->params_end = at + HEADER_BYTES;
 		gate->stdin_begin = at + record.total_bytes;

@@ -30,6 +30,7 @@ struct gate {
 	size_t need_bytes;    /* after GATE_MORE: before this much is there, no look tells more */
 	size_t params_begin;  /* behind the padding of BEGIN_REQUEST */
 	size_t params_end;    /* the end of PARAMS; 0: not all are there, no reply is possible */
+	size_t params_count;  /* name-value pairs, as far as they are there */
 	size_t stdin_begin;   /* behind the padding of the empty PARAMS */
 	size_t stdin_end;     /* after GATE_READY: the end of STDIN */
 	size_t request_bytes; /* after GATE_READY: behind its padding, where the next request begins

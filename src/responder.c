@@ -12,6 +12,11 @@
 
 #define BODY_STEP_BYTES 512
 
+/* What libfcgi takes for one request: three streams with buffers of 8 KiB, 8 KiB and 512 bytes, and
+ * for each parameter a copy, a pointer in an array that doubles, and malloc's own book-keeping. */
+#define FCGI_STREAMS_BYTES ((size_t)24 * 1024)
+#define FCGI_PARAM_BYTES ((size_t)48)
+
 struct responder {
 	FCGX_Request fcgi;
 	bool is_kept;
@@ -45,6 +50,20 @@ void responder_feed_close(struct responder_feed *feed)
 			close(feed->fds[i]);
 		feed->fds[i] = -1;
 	}
+}
+
+/* libfcgi ends the process where malloc() fails. So all that it will take is asked for before, in
+ * one piece, which is then there to be cut up. */
+static bool has_memory(const struct gate *gate)
+{
+	size_t params_bytes = gate->params_end - gate->params_begin;
+	/* volatile: the compiler takes the pair for useless. */
+	void *volatile room =
+		malloc(FCGI_STREAMS_BYTES + params_bytes + gate->params_count * FCGI_PARAM_BYTES);
+	bool has_room = room != NULL;
+
+	free(room);
+	return has_room;
 }
 
 /* Puts the records into the pipe, without the padding that libfcgi would trip over. */
@@ -124,6 +143,10 @@ struct responder *responder_open(struct responder_feed *feed, unsigned char *byt
 
 	if (!responder)
 		return NULL;
+	if (!has_memory(gate)) {
+		free(responder);
+		return NULL;
+	}
 	if (!feed_records(feed, bytes, gate, has_body) || !read_params(&responder->fcgi, feed) ||
 	    (has_body && !read_body(&responder->fcgi, &request->body))) {
 		/* What is left in the pipe must not become part of the next request. */
