@@ -1,6 +1,7 @@
 #include "cgi.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
@@ -117,6 +118,11 @@ static void write_reply(const struct http_exchange *x)
 {
 	struct buf head;
 	bool is_written = false;
+	int flags = fcntl(STDOUT_FILENO, F_GETFL);
+
+	/* A write must not wait for longer than wait_for() did. */
+	if (flags >= 0)
+		fcntl(STDOUT_FILENO, F_SETFL, flags | O_NONBLOCK);
 
 	buf_init(&head, HEAD_MAX_BYTES);
 	if (http_write_head(x, &head)) {

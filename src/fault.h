@@ -8,9 +8,9 @@
  *	  description)
  *
  * Codes and descriptions follow RFC 6749 sections 4.1.2.1, 5.2 and RFC 8628 section 3.5
- *(slow_down). A description is ASCII without quotes, backslash, < > and &: pages are known to write
- *it into their HTML. 503 means that the token server never saw the login, 504 that nobody knows,
- *502 that it answered something unusable, 500 that this program is misconfigured.
+ * (slow_down). A description is ASCII without quotes, backslash, < > and &: pages are known to
+ *write it into their HTML. 503 means that the token server never saw the login, 504 that nobody
+ *knows, 502 that it answered something unusable, 500 that this program is misconfigured.
  */
 #ifndef FAULT_H
 #define FAULT_H

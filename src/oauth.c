@@ -6,8 +6,9 @@
 
 #include "json.h"
 
-/* 2^53: above it a JSON number is no exact integer to most readers (RFC 8259 section 6). */
-#define EXPIRES_IN_MAX_S 9007199254740992.0
+/* Above 2^53 a JSON number is no exact integer to most readers (RFC 8259 section 6), and from 10^15
+ * on cJSON writes an exponent. */
+#define EXPIRES_IN_MAX_S 999999999999999.0
 
 /* ---- credentials ---- */
 

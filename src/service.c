@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/queue.h>
 #include <sys/resource.h>
 #include <sysexits.h>
 #include <unistd.h>
@@ -29,6 +30,7 @@ static const int signals[] = {SIGTERM, SIGINT, SIGUSR1, SIGHUP, 0};
 /* Settings, and the upstream they lead to. After a reload the calls under way end with those they
  * began with. */
 struct backend {
+	LIST_ENTRY(backend) entry; /* in service->backends once its upstream is open */
 	struct service *service;
 	struct config config;
 	struct upstream *upstream; /* NULL before the loop is there */
@@ -40,12 +42,13 @@ struct service {
 	struct listener listener;
 	struct loop *loop;
 	struct backend *backend; /* the one in force; NULL: the settings are bad */
+	LIST_HEAD(backend_list, backend) backends;
 	struct gateway gateway;
 	struct fastcgi *door;
 	bool is_stopping;
 	struct loop_timer refuse_timer;
 	struct loop_timer stop_timer;
-	long upstream_max;   /* descriptors for one backend */
+	long upstream_max;   /* descriptors for a backend */
 	size_t timers_taken; /* by connections and all backends */
 	char complaint[512]; /* the first fault of the settings */
 };
@@ -80,11 +83,21 @@ static void log_notices(struct findings *findings)
 	}
 }
 
+/* Ends its calls. */
+static void backend_close(struct backend *backend)
+{
+	if (!backend->upstream)
+		return;
+	upstream_close(backend->upstream);
+	backend->upstream = NULL;
+	LIST_REMOVE(backend, entry);
+}
+
 static void backend_free(struct backend *backend)
 {
 	if (!backend)
 		return;
-	upstream_close(backend->upstream);
+	backend_close(backend);
 	config_clear(&backend->config);
 	free(backend);
 }
@@ -126,14 +139,18 @@ static bool backend_open(struct backend *backend, const char **ret_fault)
 {
 	struct service *service = backend->service;
 	size_t timers = service->timers_taken + backend_timers(backend);
+	long connections_max = service->upstream_max;
 
 	*ret_fault = NULL;
 	if (!loop_reserve(service->loop, timers))
 		return false;
+	if (connections_max > backend->config.max_in_flight)
+		connections_max = backend->config.max_in_flight;
 	backend->upstream =
-		upstream_open(service->loop, &backend->config, service->upstream_max, ret_fault);
+		upstream_open(service->loop, &backend->config, connections_max, ret_fault);
 	if (!backend->upstream)
 		return false;
+	LIST_INSERT_HEAD(&service->backends, backend, entry);
 	service->timers_taken = timers;
 	return true;
 }
@@ -234,11 +251,17 @@ static void on_stop_timer(struct loop_timer *timer)
 
 static void stop(struct service *service)
 {
-	long timeout_ms = service->backend ? service->backend->config.timeout_ms : 0;
+	const struct backend *backend;
+	long timeout_ms = 0;
 
 	if (service->is_stopping)
 		return;
 	service->is_stopping = true;
+	LIST_FOREACH(backend, &service->backends, entry)
+	{
+		if (timeout_ms < backend->config.timeout_ms)
+			timeout_ms = backend->config.timeout_ms;
+	}
 	if (service->options->workers == 1)
 		listener_unlink(&service->listener);
 	loop_timer_set(service->loop, &service->refuse_timer, STOP_SERVES_MS);
@@ -272,8 +295,9 @@ static void hold_signals(void)
 
 /* ---- one loop ---- */
 
-/* The descriptors, shared out: the web server's connections, the token server's, and the rest. */
-static void share_descriptors(const struct backend *backend, long *ret_upstream, long *ret_door)
+/* The descriptors, shared out: a half for the web server's connections, a half for the token
+ * server's, and the rest. */
+static void share_descriptors(long *ret_upstream, long *ret_door)
 {
 	struct rlimit limit = {1024, 1024};
 	long total;
@@ -285,8 +309,6 @@ static void share_descriptors(const struct backend *backend, long *ret_upstream,
 	total = limit.rlim_cur > 2 * CONNECTIONS_MAX ? 2 * CONNECTIONS_MAX : (long)limit.rlim_cur;
 	total = total > SPARE_FDS + 2 ? total - SPARE_FDS : 2;
 	*ret_upstream = total / 2;
-	if (backend && backend->config.max_in_flight < *ret_upstream)
-		*ret_upstream = backend->config.max_in_flight;
 	*ret_door = total - *ret_upstream;
 }
 
@@ -295,7 +317,7 @@ static bool build(struct service *service, const char **ret_fault)
 	long door_max;
 
 	*ret_fault = NULL;
-	share_descriptors(service->backend, &service->upstream_max, &door_max);
+	share_descriptors(&service->upstream_max, &door_max);
 	service->timers_taken = (size_t)door_max + OTHER_TIMERS;
 	service->loop = loop_open(service->timers_taken);
 	if (!service->loop || !loop_catch_signals(service->loop, signals, on_signal, service))
@@ -310,6 +332,18 @@ static bool build(struct service *service, const char **ret_fault)
 	service->door = fastcgi_open(service->loop, &service->gateway, &service->listener,
 				     (size_t)door_max, on_drained, service);
 	return service->door != NULL;
+}
+
+/* All, also those that a reload has left behind. */
+static void close_backends(struct service *service)
+{
+	struct backend *backend;
+
+	while ((backend = LIST_FIRST(&service->backends))) {
+		backend_close(backend);
+		if (backend != service->backend)
+			backend_free(backend);
+	}
 }
 
 static void log_start(const struct service *service)
@@ -342,10 +376,7 @@ static int run_loop(void *context)
 		log_event(LOG_CRIT, "start_failed", fault ? fault : strerror(errno));
 	}
 	/* Calls end before the exchanges that wait for them. */
-	if (service->backend) {
-		upstream_close(service->backend->upstream);
-		service->backend->upstream = NULL;
-	}
+	close_backends(service);
 	fastcgi_close(service->door);
 	loop_close(service->loop);
 	return has_run ? EX_OK : EX_OSERR;
@@ -411,6 +442,8 @@ static void remove_path(void *context)
 	struct service *service = context;
 
 	listener_unlink(&service->listener);
+	if (service->listener.is_ours)
+		listener_close(&service->listener);
 }
 
 static int run_workers(struct service *service)

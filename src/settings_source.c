@@ -105,8 +105,24 @@ static const char *name_suggest(const char *name)
 	return NULL;
 }
 
-/* What stands before a "=" may be a piece of a secret that lost its way: it is repeated only where
- * it looks like a setting's name. */
+/* Whether it looks like a setting's name, and does not begin with one: behind that there may be the
+ * value, in another manner of writing. */
+static bool may_be_repeated(const char *name)
+{
+	if (strncmp(name, PREFIX, strlen(PREFIX)) != 0 ||
+	    name[strspn(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_")] != '\0')
+		return false;
+	for (enum setting_id id = 0; id < SETTING_COUNT; id++) {
+		size_t len = strlen(settings[id].name);
+
+		if (strncmp(name, settings[id].name, len) == 0 && name[len] != '_' &&
+		    name[len] != '\0')
+			return false;
+	}
+	return true;
+}
+
+/* What stands before a "=" may be a piece of a secret that lost its way. */
 static void say_unknown(struct settings_reading *r, enum severity severity, unsigned line,
 			const char *text, size_t len)
 {
@@ -118,7 +134,7 @@ static void say_unknown(struct settings_reading *r, enum severity severity, unsi
 		memcpy(copy, text, len);
 		copy[len] = '\0';
 		suggestion = name_suggest(copy);
-		if (strncasecmp(copy, PREFIX, strlen(PREFIX)) == 0)
+		if (may_be_repeated(copy))
 			settings_text_quote(name, sizeof(name), copy);
 		wipe(copy, sizeof(copy));
 	}

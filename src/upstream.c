@@ -259,6 +259,7 @@ static bool retry(struct call *call)
 	release_transfer(call);
 	secret_truncate(&call->answer.body, 0);
 	call->head_bytes = 0;
+	call->is_oversize = false;
 	call->error[0] = '\0';
 	return start(call);
 }

@@ -1,11 +1,12 @@
 """SIGHUP: new settings without an end to the program, or to any login."""
+import contextlib
 import os
 import signal
 
 import pytest
 
-from servers import ports, procfs, upstream
-from servers.process import wait_until
+from servers import ports, procfs, source, upstream
+from servers.process import ServerError, wait_until
 from servers.program import CLIENT_SECRET
 from servers.service import TIMEOUT_MS, Service, good_login
 
@@ -21,7 +22,8 @@ class Reloading(Service):
         self.workers = workers
         super().__init__(folder, authority, arguments=("--workers", workers), settings={
             "BAKRYPT_CONFIG": self.file, "BAKRYPT_TOKEN_URL": None, "BAKRYPT_CLIENT_ID": None,
-            "BAKRYPT_CLIENT_SECRET": None, "BAKRYPT_LOG_LEVEL": None})
+            "BAKRYPT_CLIENT_SECRET": None, "BAKRYPT_LOG_LEVEL": None, "BAKRYPT_TIMEOUT_MS": None,
+            "BAKRYPT_CONNECT_TIMEOUT_MS": None})
         self.write(**settings)
 
     def write(self, **settings):
@@ -103,6 +105,40 @@ def test_login_under_way_ends_with_the_settings_it_began_with(folder, authority)
                 service.check_token(connection.read_reply())
                 service.check_token(service.post())
                 assert len(other.requests) == len(service.upstream.requests) == 1
+
+
+def test_more_logins_at_once_than_before(folder, authority):
+    with Reloading(folder, authority, BAKRYPT_MAX_IN_FLIGHT=1) as service:
+        service.write(BAKRYPT_MAX_IN_FLIGHT=12)
+        service.hang_up()
+        held = [upstream.Held() for _ in range(12)]
+        service.upstream.script(*held)
+        with contextlib.ExitStack() as stack:
+            connections = [stack.enter_context(service.connect()) for _ in held]
+            for connection in connections:
+                connection.send(good_login().encode())
+            service.upstream.wait_for_requests(len(held))
+            for each in held:
+                each.release()
+            for connection in connections:
+                service.check_token(connection.read_reply())
+
+
+def test_stop_waits_for_logins_of_the_old_settings(folder, authority):
+    held = upstream.Held()
+    with Reloading(folder, authority, BAKRYPT_TIMEOUT_MS=9000) as service:
+        service.upstream.script(held)
+        with service.connect() as connection:
+            connection.send(good_login().encode())
+            service.upstream.wait_for_requests(1)
+            service.write(BAKRYPT_TIMEOUT_MS=100, BAKRYPT_CONNECT_TIMEOUT_MS=100)
+            service.hang_up()
+            service.program.send_signal(signal.SIGTERM)
+            with pytest.raises(ServerError):
+                service.program.wait(0.1 + source.ceiling("LINGER_MS") / 1000 + 0.5)
+            held.release()
+            service.check_token(connection.read_reply())
+        assert service.program.wait(STOP_S) == 0
 
 
 def test_secret_from_the_environment_is_kept(folder, authority):
