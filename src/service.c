@@ -83,11 +83,9 @@ static void log_notices(struct findings *findings)
 	}
 }
 
-/* Ends its calls. */
+/* Ends its calls. It was opened. */
 static void backend_close(struct backend *backend)
 {
-	if (!backend->upstream)
-		return;
 	upstream_close(backend->upstream);
 	backend->upstream = NULL;
 	LIST_REMOVE(backend, entry);
@@ -97,7 +95,8 @@ static void backend_free(struct backend *backend)
 {
 	if (!backend)
 		return;
-	backend_close(backend);
+	if (backend->upstream)
+		backend_close(backend);
 	config_clear(&backend->config);
 	free(backend);
 }
@@ -337,11 +336,13 @@ static bool build(struct service *service, const char **ret_fault)
 /* All, also those that a reload has left behind. */
 static void close_backends(struct service *service)
 {
-	struct backend *backend;
+	struct backend *next;
 
-	while ((backend = LIST_FIRST(&service->backends))) {
-		backend_close(backend);
-		if (backend != service->backend)
+	for (struct backend *backend = LIST_FIRST(&service->backends); backend; backend = next) {
+		next = LIST_NEXT(backend, entry);
+		if (backend == service->backend)
+			backend_close(backend);
+		else
 			backend_free(backend);
 	}
 }
