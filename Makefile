@@ -112,6 +112,7 @@ deb:                            ## build/bakrypt-login_VERSION_ARCH.deb
 	cp -a deploy/debian $(STAGE)
 	cd $(STAGE) && env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin DEB_BUILD_OPTIONS="$$DEB_BUILD_OPTIONS" \
 	    dpkg-buildpackage -us -uc -b
+
 shared-hosting:                 ## pack what one uploads to a host with nothing but FTP
 	@tests/packages.sh $(HOSTING_PACKAGES)
 	@mkdir -p $(BUILD)

@@ -76,7 +76,9 @@ build_curl() {
 # static program glibc's own would clash with it, but for --wrap.
 build_program() {
 	say "building a static bakrypt-login"
+	# shellcheck disable=SC2086
 	"${CC:-cc}" $cflags -c -o "$work/alone.o" "$here/alone.c"
+	# shellcheck disable=SC2086
 	"${CC:-cc}" $cflags -c -o "$work/cJSON.o" "$work/cjson/cJSON.c"
 	quietly make -C "$root" BUILD="$work/program" CFLAGS="$cflags" \
 		CPPFLAGS='-Dfree=__wrap_free -Drealloc=__wrap_realloc' \

@@ -1,0 +1,215 @@
+"""What `make shared-hosting` packs: unpacked into a customer's folder it logs in; and the program in
+it needs nothing of the host but its names and its certificate authorities."""
+import os
+import pathlib
+import shutil
+import subprocess
+import zipfile
+
+import pytest
+
+from servers import (apache, certificates, cgi, client, fastcgi, folders, name_server, program,
+                     upstream)
+from servers.chain import new_request_id
+from servers.dot import USERS
+from servers.nginx import substitute
+from servers.service import PASSWORD, USER
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+ARCHIVE = "bakrypt-login-shared-hosting"
+LOGIN = fastcgi.login_json(USER, PASSWORD)
+BUILD_TIMEOUT_S = 600
+
+pytestmark = pytest.mark.skipif("BAKRYPT_LOGIN_SANITIZED" in os.environ,
+                                reason="a sanitizer needs shared libraries")
+
+
+@pytest.fixture(name="tree", scope="module")
+def unpacked_archive(folder):
+    """The archive as it comes out of an FTP program that keeps modes."""
+    build = os.environ.get("BAKRYPT_LOGIN_BUILD", "build")
+    # Not with the variables of a `make` that runs these tests.
+    env = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
+    done = subprocess.run(["make", "-C", ROOT, "shared-hosting", f"BUILD={build}"], env=env,
+                          stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
+                          timeout=BUILD_TIMEOUT_S)
+    assert done.returncode == 0, done.stderr
+    with zipfile.ZipFile(ROOT / build / f"{ARCHIVE}.zip") as archive:
+        for member in archive.infolist():
+            path = archive.extract(member, folder)
+            os.chmod(path, member.external_attr >> 16)
+    return folder / ARCHIVE
+
+
+@pytest.fixture(name="alone", scope="module")
+def static_program(tree):
+    """The program, where it could be built static."""
+    if (tree / "NEEDS-LIBRARIES.txt").exists():
+        pytest.skip("no sources from Debian: the program needs shared libraries")
+    return tree / "public" / "login.cgi"
+
+
+def test_readme_is_short_and_names_what_is_there(tree):
+    text = (tree / "README.txt").read_text(encoding="ascii")
+    assert len(text.splitlines()) <= 20
+    for name in ("home/.config/bakrypt-login.conf", "public/login.cgi", "public/.htaccess",
+                 "public-fcgid/login.fcgi"):
+        assert name in text and (tree / name).exists()
+
+
+def test_modes(tree):
+    assert (tree / "home/.config/bakrypt-login.conf").stat().st_mode & 0o777 == 0o600
+    for name in ("public/login.cgi", "public-fcgid/login.fcgi"):
+        assert (tree / name).stat().st_mode & 0o777 == 0o755
+
+
+def test_settings_are_complete(tree):
+    """As they are, but for the client that everybody gets from Bakrypt."""
+    done = subprocess.run([tree / "public/login.cgi", "--check", "--config",
+                           tree / "home/.config/bakrypt-login.conf"], env=program.make_env({}),
+                          capture_output=True, text=True, check=False, timeout=20)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "https://testnet.bakrypt.io/auth/token/" in done.stdout
+
+
+def test_program_is_static(alone):
+    text = subprocess.run(["readelf", "--wide", "--program-headers", "--dynamic", alone],
+                          capture_output=True, text=True, check=True).stdout
+    assert "LOAD" in text and "Dynamic section" in text
+    assert "INTERP" not in text and "NEEDED" not in text
+
+
+# In a customer's folder
+
+class Unpacked(apache.HtaccessCgi):
+    """The unpacked files, uploaded to where README.txt says."""
+
+    tree = None
+
+    def install(self):
+        shutil.copytree(self.tree / "public", self.site, dirs_exist_ok=True)
+        folders.make_subfolder(self.home, ".config")
+        config = self.home / ".config" / "bakrypt-login.conf"
+        config.touch(mode=0o600)
+        config.write_text(substitute(self.tree / "home/.config/bakrypt-login.conf", {
+            "BAKRYPT_NETWORK=testnet": "BAKRYPT_TOKEN_URL={BAKRYPT_TOKEN_URL}\n"
+                                       "BAKRYPT_CA_FILE={BAKRYPT_CA_FILE}"
+                                       .format_map(self.settings),
+            "your-client-id": program.CLIENT_ID,
+            "your-client-secret": program.CLIENT_SECRET}), encoding="ascii")
+        if folders.web_user():
+            shutil.chown(self.site, *folders.web_user())
+            shutil.chown(config, *folders.web_user())
+
+
+def test_login_in_a_customers_folder(tree, folder, authority, dot, require):
+    require(Unpacked.missing())
+    Unpacked.tree = tree
+    with Unpacked(folder, {"BAKRYPT_TOKEN_URL": dot.token_url,
+                           "BAKRYPT_CA_FILE": authority.file}) as door:
+        for password, status in ((USERS["alice"], 200), ("wrong", 401)):
+            request_id = new_request_id()
+            reply = client.send(door.origin, client.json_body("alice", password),
+                                headers={"X-Request-Id": request_id})
+            assert reply.status == status, reply
+            assert door.entry_for(request_id)["status"] == status
+        assert client.send(door.origin, path="/login.cgi").status == 403
+
+
+# In an empty world
+
+HOST = "tokens.example.test"
+
+
+class World:
+    """A root folder with nothing but the program, names and certificate authorities, of a system
+    whose nsswitch.conf wants modules. Loading one would never end: it is a pipe."""
+
+    def __init__(self, root, alone):
+        self.root = root
+        for name in ("etc/ssl/certs", "etc/pki/tls/certs", "lib"):
+            (root / name).mkdir(parents=True)
+        shutil.copy(alone, root / "login.cgi")
+        self.write("etc/nsswitch.conf", "hosts: trap files dns\npasswd: trap files\n")
+        os.mkfifo(root / "lib" / "libnss_trap.so.2")
+
+    def write(self, name, text):
+        (self.root / name).write_text(text, encoding="ascii")
+
+    def trust(self, authority, place):
+        certificate = pathlib.Path(authority.file).read_text(encoding="ascii")
+        if place == "bundle":
+            self.write("etc/pki/tls/certs/ca-bundle.crt", certificate)
+            return
+        digest = subprocess.run(["openssl", "x509", "-hash", "-noout", "-in", authority.file],
+                                capture_output=True, text=True, check=True).stdout.strip()
+        for name in (digest, *(f"{number:08x}" for number in range(140))):
+            self.write(f"etc/ssl/certs/{name}.0", certificate)
+
+    def log_in(self, token_url):
+        env = {**cgi.variables(length=len(LOGIN)), "BAKRYPT_TOKEN_URL": token_url,
+               "BAKRYPT_CLIENT_ID": program.CLIENT_ID,
+               "BAKRYPT_CLIENT_SECRET": program.CLIENT_SECRET}
+        process = cgi.start(env, self.root, "/login.cgi", path=shutil.which(
+            "chroot", path="/usr/sbin:/usr/bin"))
+        return cgi.finish(process, LOGIN)
+
+
+@pytest.fixture(name="world")
+def empty_world(tmp_path, alone):
+    if not folders.is_root():
+        pytest.skip("only root may change the root folder")
+    return World(tmp_path, alone)
+
+
+@pytest.fixture(name="server", scope="module")
+def token_server(authority):
+    leaf = authority.leaf(HOST, (HOST, "tokens"))
+    with upstream.Upstream(leaf.certificate, leaf.key) as server:
+        yield server
+
+
+def url(server, host):
+    return f"https://{host}:{server.port}{upstream.PATH}"
+
+
+@pytest.mark.parametrize("place", ("hashed directory", "bundle"))
+def test_login_with_a_hosts_file(world, server, authority, place):
+    world.write("etc/hosts", f"127.0.0.1 localhost {HOST}\n")
+    world.trust(authority, place)
+    run = world.log_in(url(server, HOST))
+    assert run.reply.status == 200, run
+
+
+@pytest.mark.parametrize("host", (HOST, "tokens"))
+def test_login_with_dns(world, server, authority, host):
+    """The first name server is dead, and a name without a dot is completed."""
+    world.trust(authority, "hashed directory")
+    with name_server.NameServer({HOST: ["::1", "127.0.0.1"]}) as names:
+        world.write("etc/resolv.conf", f"search elsewhere.test example.test\nnameserver 127.53.53.1"
+                                       f"\nnameserver {names.address}\n")
+        run = world.log_in(url(server, host))
+    assert run.reply.status == 200, run
+    assert HOST in names.asked
+
+
+def test_unknown_name(world, server, authority):
+    world.trust(authority, "bundle")
+    with name_server.NameServer({}) as names:
+        world.write("etc/resolv.conf", f"nameserver {names.address}\n")
+        run = world.log_in(url(server, HOST))
+    assert (run.reply.status, run.entry["event"]) == (503, "upstream_unreachable"), run
+    assert "resolve" in run.entry["note"]
+
+
+def test_nobody_is_trusted_without_authorities(world, server):
+    world.write("etc/hosts", f"127.0.0.1 {HOST}\n")
+    run = world.log_in(url(server, HOST))
+    assert (run.reply.status, run.entry["event"]) == (502, "upstream_tls"), run
+
+
+def test_nobody_else_is_trusted(world, server, folder):
+    world.write("etc/hosts", f"127.0.0.1 {HOST}\n")
+    world.trust(certificates.Authority(folder / "others-ca", "Others"), "hashed directory")
+    run = world.log_in(url(server, HOST))
+    assert (run.reply.status, run.entry["event"]) == (502, "upstream_tls"), run
