@@ -35,6 +35,11 @@ apt() {
 		-o APT::Sandbox::User= "$@"
 }
 
+# Whether a file was made by this script as it is now.
+is_newer() {
+	[ -e "$1" ] && [ -z "$(find "$here/build.sh" -newer "$1")" ]
+}
+
 fetch_sources() {
 	[ ! -e "$work/fetched" ] || return 0
 	say "fetching the sources of curl and cJSON from Debian"
@@ -51,7 +56,7 @@ fetch_sources() {
 
 # HTTPS by HTTP/1.1 and HTTP/2, by way of a proxy too; everything else is left out.
 build_curl() {
-	[ ! -e "$work/curl/built" ] || return 0
+	! is_newer "$work/curl/built" || return 0
 	say "building a small libcurl"
 	off=
 	for name in shared dependency-tracking manual openssl-auto-load-config ares unix-sockets \
@@ -76,6 +81,8 @@ build_curl() {
 # static program glibc's own would clash with it, but for --wrap.
 build_program() {
 	say "building a static bakrypt-login"
+	is_newer "$work/program/bakrypt-login" || rm -rf "$work/program"
+	rm -f "$work/program/bakrypt-login" # make does not know all that is linked
 	# shellcheck disable=SC2086
 	"${CC:-cc}" $cflags -c -o "$work/alone.o" "$here/alone.c"
 	# shellcheck disable=SC2086

@@ -152,7 +152,10 @@ class World:
                "BAKRYPT_CLIENT_SECRET": program.CLIENT_SECRET}
         process = cgi.start(env, self.root, "/login.cgi", path=shutil.which(
             "chroot", path="/usr/sbin:/usr/bin"))
-        return cgi.finish(process, LOGIN)
+        try:
+            return cgi.finish(process, LOGIN)
+        finally:
+            process.kill()
 
 
 @pytest.fixture(name="world")
