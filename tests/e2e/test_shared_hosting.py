@@ -159,10 +159,12 @@ class World:
 
 
 @pytest.fixture(name="world")
-def empty_world(tmp_path, alone):
+def empty_world(alone):
     if not folders.is_root():
         pytest.skip("only root may change the root folder")
-    return World(tmp_path, alone)
+    root = folders.make_folder()
+    yield World(root, alone)
+    folders.remove_folder(root)
 
 
 @pytest.fixture(name="server", scope="module")
