@@ -1,5 +1,6 @@
 #include "settings.h"
 
+#include <ctype.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -105,21 +106,18 @@ static const char *name_suggest(const char *name)
 	return NULL;
 }
 
-/* Whether it looks like a setting's name, and does not begin with one: behind that there may be the
- * value, in another manner of writing. */
+/* Whether it looks like a setting's name, and not like the secret's with the secret behind it. */
 static bool may_be_repeated(const char *name)
 {
-	if (strncmp(name, PREFIX, strlen(PREFIX)) != 0 ||
-	    name[strspn(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_")] != '\0')
-		return false;
-	for (enum setting_id id = 0; id < SETTING_COUNT; id++) {
-		size_t len = strlen(settings[id].name);
+	const char *secret = settings[CLIENT_SECRET].name;
+	size_t len = strlen(secret);
 
-		if (strncmp(name, settings[id].name, len) == 0 && name[len] != '_' &&
-		    name[len] != '\0')
+	for (const char *c = name; *c != '\0'; c++) {
+		if (!isalnum((unsigned char)*c) && *c != '_')
 			return false;
 	}
-	return true;
+	return strncasecmp(name, PREFIX, strlen(PREFIX)) == 0 &&
+	       (strncasecmp(name, secret, len) != 0 || name[len] == '_' || name[len] == '\0');
 }
 
 /* What stands before a "=" may be a piece of a secret that lost its way. */

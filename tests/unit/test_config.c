@@ -433,7 +433,11 @@ static void test_file_syntax(void **state)
 		{{ENOUGH},
 		 "BAKRYPT_\x01=a\n"
 		 "BAKRYPT_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=1\n",
-		 "! x.conf line 1: BAKRYPT_\\x01 is no setting; --help lists all there are\n"
+		 "! x.conf line 1: this name is no setting; --help lists all there are\n"
+		 "! x.conf line 2: this name is no setting; --help lists all there are\n"},
+		{{ENOUGH},
+		 "BAKRYPT_CLIENT_SECRET:hunter2=\nbakrypt_client_secrethunter2=\n",
+		 "! x.conf line 1: this name is no setting; --help lists all there are\n"
 		 "! x.conf line 2: this name is no setting; --help lists all there are\n"},
 		{{ENOUGH},
 		 "BAKRYPT_SCOPE=a\nBAKRYPT_SCOPE=a\n",
