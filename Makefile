@@ -14,7 +14,7 @@ TEST_PACKAGES  := $(RUN_PACKAGES) python3-pytest libcmocka-dev apache2-bin libap
 LINT_PACKAGES  := $(BUILD_PACKAGES) libcmocka-dev clang-format clang-tidy cppcheck
 DEB_PACKAGES   := $(BUILD_PACKAGES) build-essential debhelper
 HOSTING_PACKAGES := $(BUILD_PACKAGES) dpkg-dev libssl-dev libnghttp2-dev python3
-TEST_PACKAGES  += $(DEB_PACKAGES) $(HOSTING_PACKAGES) lintian mandoc mount systemd ca-certificates
+TEST_PACKAGES  += $(DEB_PACKAGES) $(HOSTING_PACKAGES) lintian mandoc mount procps systemd ca-certificates
 
 LIBRARIES := fcgi libcurl libcjson
 WARNINGS  := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wstrict-prototypes \
