@@ -250,14 +250,13 @@ static void on_stop_timer(struct loop_timer *timer)
 
 static void stop(struct service *service)
 {
-	const struct backend *backend;
+	const struct backend *backend = LIST_FIRST(&service->backends);
 	long timeout_ms = 0;
 
 	if (service->is_stopping)
 		return;
 	service->is_stopping = true;
-	LIST_FOREACH(backend, &service->backends, entry)
-	{
+	for (; backend; backend = LIST_NEXT(backend, entry)) {
 		if (timeout_ms < backend->config.timeout_ms)
 			timeout_ms = backend->config.timeout_ms;
 	}

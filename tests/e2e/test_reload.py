@@ -174,7 +174,9 @@ def test_many_reloads_leave_nothing_behind(folder, authority):
             service.hang_up(count)
             service.check_token(service.post())
         wait_until(lambda: procfs.open_files(pid) <= descriptors, 5, "descriptors")
-        assert resident_kb(pid) < memory + 1024
+        # A sanitizer's allocator keeps what it is given back; it has a look for leaks of its own.
+        if os.environ.get("BAKRYPT_LOGIN_SANITIZED") != "1":
+            assert resident_kb(pid) < memory + 1024
 
 
 def resident_kb(pid):
