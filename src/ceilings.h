@@ -88,9 +88,11 @@
  */
 #define STREAMS_PER_CONNECTION 100
 
-/* Logins on one HTTP/2 connection, before it is given up for a new one. With STREAMS_PER_CONNECTION
- * more under way, below the 1000 requests after which nginx ends a connection. */
-#define CONNECTION_LOGINS_MAX 800
+/* Logins on one HTTP/2 connection, before a new one is opened, and before no more are sent on the
+ * old one even if the new one is not there yet: below the 1000 requests after which nginx ends a
+ * connection. */
+#define CONNECTION_LOGINS_MAX 700
+#define CONNECTION_LOGINS_END 950
 
 /* Connections to a token server that speaks HTTP/2, or is not known yet, at least. */
 #define SHARED_CONNECTIONS_MIN 16

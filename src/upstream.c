@@ -25,6 +25,8 @@ struct upstream {
 	long call_count;
 	long connections_max; /* what the descriptors allow */
 	unsigned generation;  /* of connections; see generation_options() */
+	bool is_worn;         /* a connection of this generation is to be left */
+	struct call *pioneer; /* opens the first connection of the next one; or NULL */
 	uint16_t *served;     /* logins on the present connection from each local port */
 	bool is_multiplexed;  /* the server speaks HTTP/2, or is not known yet */
 	struct trust trust;
@@ -118,6 +120,34 @@ static long generation_options(unsigned generation)
 	return chosen;
 }
 
+/* One call goes ahead and opens a connection of the next generation, and the others follow when it
+ * is there: libcurl would let none of them wait for it, and open one for each. */
+static unsigned choose_generation(struct call *call)
+{
+	struct upstream *upstream = call->upstream;
+
+	if (!upstream->is_worn || upstream->pioneer)
+		return upstream->generation;
+	upstream->pioneer = call;
+	return upstream->generation + 1;
+}
+
+/* The old connections are closed by the last call on each. Left idle, they would be looked after by
+ * two system calls at every login. */
+static void change_generation(struct upstream *upstream)
+{
+	struct call *call;
+
+	upstream->generation++;
+	upstream->is_worn = false;
+	upstream->pioneer = NULL;
+	LIST_FOREACH(call, &upstream->calls, entry)
+	{
+		if (call->generation != upstream->generation && call->easy)
+			curl_easy_setopt(call->easy, CURLOPT_FORBID_REUSE, 1L);
+	}
+}
+
 /* Called right before a request goes out, so that one without an answer counts as well, and one
  * that opened the connection is the first on it. */
 static int on_request(void *context, char *server, char *local, int server_port, int local_port)
@@ -125,6 +155,7 @@ static int on_request(void *context, char *server, char *local, int server_port,
 	struct call *call = context;
 	struct upstream *upstream = call->upstream;
 	long new_connections = 0;
+	unsigned served;
 
 	(void)server;
 	(void)local;
@@ -134,9 +165,15 @@ static int on_request(void *context, char *server, char *local, int server_port,
 	curl_easy_getinfo(call->easy, CURLINFO_NUM_CONNECTS, &new_connections);
 	if (new_connections > 0)
 		upstream->served[local_port] = 0;
-	if (++upstream->served[local_port] >= CONNECTION_LOGINS_MAX && upstream->is_multiplexed &&
-	    call->generation == upstream->generation)
-		upstream->generation++;
+	served = ++upstream->served[local_port];
+	if (call == upstream->pioneer)
+		change_generation(upstream);
+	if (!upstream->is_multiplexed || call->generation != upstream->generation)
+		return CURL_PREREQFUNC_OK;
+	upstream->is_worn |= served >= CONNECTION_LOGINS_MAX;
+	/* The pioneer takes too long. */
+	if (served >= CONNECTION_LOGINS_END)
+		change_generation(upstream);
 	return CURL_PREREQFUNC_OK;
 }
 
@@ -186,7 +223,7 @@ static bool set_up_message(CURL *easy, struct call *call)
 static bool start(struct call *call)
 {
 	call->easy = curl_easy_init();
-	call->generation = call->upstream->generation;
+	call->generation = choose_generation(call);
 	return call->easy &&
 	       !curl_easy_setopt(call->easy, CURLOPT_SSL_OPTIONS,
 				 generation_options(call->generation)) &&
@@ -196,6 +233,8 @@ static bool start(struct call *call)
 
 static void release_transfer(struct call *call)
 {
+	if (call->upstream->pioneer == call)
+		call->upstream->pioneer = NULL;
 	if (!call->easy)
 		return;
 	curl_multi_remove_handle(call->upstream->multi, call->easy);
