@@ -94,6 +94,9 @@
 #define CONNECTION_LOGINS_MAX 700
 #define CONNECTION_LOGINS_END 950
 
+/* Transfers kept ready for further logins, 22 KB each. */
+#define SPARE_TRANSFERS_MAX 64
+
 /* Connections to a token server that speaks HTTP/2, or is not known yet, at least. */
 #define SHARED_CONNECTIONS_MIN 16
 

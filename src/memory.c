@@ -20,6 +20,12 @@ void free(void *block)
 	__libc_free(block);
 }
 
+/* Nothing was written into it: to wipe it would only drive other memory out of the cache. */
+static void give_back(void *block)
+{
+	__libc_free(block);
+}
+
 /* Always by way of a new block when it grows: glibc's realloc() leaves the old bytes behind. */
 void *realloc(void *block, size_t size)
 {
@@ -51,11 +57,26 @@ void memory_protect(void)
 
 #else
 
+static void give_back(void *block)
+{
+	free(block);
+}
+
 void memory_protect(void)
 {
 }
 
 #endif
+
+bool memory_is_there(size_t bytes)
+{
+	/* volatile: the compiler takes the pair for useless. */
+	void *volatile block = malloc(bytes);
+	bool is_there = block != NULL;
+
+	give_back(block);
+	return is_there;
+}
 
 void memory_trim(void)
 {

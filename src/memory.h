@@ -8,9 +8,15 @@
 #ifndef MEMORY_H
 #define MEMORY_H
 
+#include <stdbool.h>
+#include <stddef.h>
+
 /* No core file, no debugger, no /proc/PID/mem for others of the same user. To be called before the
  * first secret is read. */
 void memory_protect(void);
+
+/* Whether malloc() would give so much in one piece. */
+bool memory_is_there(size_t bytes);
 
 /* Gives free memory back to the kernel, where idle time makes the cost not matter. */
 void memory_trim(void);

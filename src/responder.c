@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "ceilings.h"
+#include "memory.h"
 
 #define BODY_STEP_BYTES 512
 
@@ -57,13 +58,9 @@ void responder_feed_close(struct responder_feed *feed)
 static bool has_memory(const struct gate *gate)
 {
 	size_t params_bytes = gate->params_end - gate->params_begin;
-	/* volatile: the compiler takes the pair for useless. */
-	void *volatile room =
-		malloc(FCGI_STREAMS_BYTES + params_bytes + gate->params_count * FCGI_PARAM_BYTES);
-	bool has_room = room != NULL;
 
-	free(room);
-	return has_room;
+	return memory_is_there(FCGI_STREAMS_BYTES + params_bytes +
+			       gate->params_count * FCGI_PARAM_BYTES);
 }
 
 /* Puts the records into the pipe, without the padding that libfcgi would trip over. */
