@@ -105,6 +105,10 @@
  * without any login, everything libcurl holds is released, and with it what it remembers. */
 #define UPSTREAM_IDLE_MS 20000
 
+/* For how long /readyz believes what the last call told: that all was well, and that it was not. */
+#define HEALTH_FRESH_MS 30000
+#define HEALTH_RETRY_MS 5000
+
 /* Retry-After, in seconds, of what the token server asks for. */
 #define RETRY_AFTER_MIN_S 1
 #define RETRY_AFTER_MAX_S 300

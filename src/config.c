@@ -11,6 +11,7 @@
 
 #define TOKEN_URL_MAINNET "https://bakrypt.io/auth/token/"
 #define TOKEN_URL_TESTNET "https://testnet.bakrypt.io/auth/token/"
+#define REVOKE_PATH "/auth/revoke_token/"
 #define CREDENTIAL "client_secret"
 
 const struct setting settings[SETTING_COUNT] = {
@@ -25,6 +26,12 @@ const struct setting settings[SETTING_COUNT] = {
 		       .member = offsetof(struct config, token_url),
 		       .form = "https://HOST/PATH/ without user name, query, fragment and spaces",
 		       .help = "address of another token server, https only"},
+	[REVOKE_URL] = {.name = "BAKRYPT_REVOKE_URL",
+			.type = TYPE_URL,
+			.flags = UNQUOTED,
+			.member = offsetof(struct config, revoke_url),
+			.form = "https://HOST/PATH/ without user name, query, fragment and spaces",
+			.help = "where tokens are revoked; else " REVOKE_PATH " there"},
 	[CLIENT_ID] = {.name = "BAKRYPT_CLIENT_ID",
 		       .type = TYPE_CLIENT_ID,
 		       .flags = REQUIRED | UNQUOTED,
@@ -206,6 +213,24 @@ static void network_settle(struct settings_reading *r)
 			settings[TOKEN_URL].name);
 }
 
+/* On the token server's host, where nothing else is set. */
+static void revoke_url_settle(struct settings_reading *r)
+{
+	const char *url = r->config->token_url;
+	size_t scheme = strlen("https://");
+	char *made;
+
+	if (*r->config->revoke_url != '\0' || strlen(url) < scheme)
+		return;
+	if (asprintf(&made, "%.*s%s", (int)(scheme + strcspn(url + scheme, "/")), url,
+		     REVOKE_PATH) < 0) {
+		settings_say_no_memory(r);
+		return;
+	}
+	free(r->config->revoke_url);
+	r->config->revoke_url = made;
+}
+
 static void timeouts_check(struct settings_reading *r)
 {
 	const struct config *config = r->config;
@@ -347,6 +372,7 @@ static void config_settle(struct settings_reading *r)
 	for (enum setting_id id = 0; id < SETTING_COUNT; id++)
 		setting_settle(r, id);
 	network_settle(r);
+	revoke_url_settle(r);
 	timeouts_check(r);
 	ca_file_check(r);
 	if (is_one_secret)

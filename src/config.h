@@ -16,8 +16,9 @@
 
 /* Made by config_load(), then read only. Texts are never NULL: "" stands for not set. */
 struct config {
-	char *network;   /* "mainnet", "testnet", or "" where token_url was set */
-	char *token_url; /* https; never "" */
+	char *network;    /* "mainnet", "testnet", or "" where token_url was set */
+	char *token_url;  /* https; never "" */
+	char *revoke_url; /* https; never "" */
 	char *client_id;
 	struct secret client_secret;
 	char *client_secret_file;

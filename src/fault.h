@@ -24,17 +24,20 @@
 	  "The body is not as long as its Content-Length says.") \
 	X(FIELD_MISSING, 400, "invalid_request", 0, "bad_field", LOG_INFO, \
 	  "username and password are both required, as non-empty text.") \
+	X(TOKEN_MISSING, 400, "invalid_request", 0, "bad_field", LOG_INFO, \
+	  "A token is required, as non-empty text.") \
 	X(FIELD_TEXT, 400, "invalid_request", 0, "bad_field", LOG_INFO, \
 	  "A field is over 4096 bytes, or not valid UTF-8 text without NUL.") \
 	X(FIELD_REPEATED, 400, "invalid_request", 0, "dup_field", LOG_INFO, \
 	  "A field is there more than once.") \
 	X(CREDENTIALS_IN_URL, 400, "invalid_request", 0, "creds_in_url", LOG_WARN, \
-	  "username and password belong in the body, never in the URL.") \
+	  "Passwords and tokens belong in the body, never in the URL.") \
 	X(BODY_TOO_LARGE, 413, "invalid_request", 0, "too_large", LOG_INFO, \
 	  "The body is over 16 KiB.") \
 	X(CONTENT_TYPE, 415, "invalid_request", 0, "bad_type", LOG_INFO, \
 	  "Send application/json or application/x-www-form-urlencoded, in UTF-8.") \
-	X(METHOD, 405, "invalid_request", 0, "bad_method", LOG_INFO, "Use POST.") \
+	X(METHOD, 405, "invalid_request", 0, "bad_method", LOG_INFO, \
+	  "This path takes another method; see Allow.") \
 	X(NOT_FOUND, 404, "invalid_request", 0, "not_found", LOG_DEBUG, "There is nothing here.") \
 	X(OVERLOADED, 503, "temporarily_unavailable", 2, "overloaded", LOG_WARN, \
 	  "Too many logins at this moment. Try again in a few seconds.") \
@@ -44,6 +47,8 @@
 	  "The service is restarting. Try again in a few seconds.") \
 	X(LOGIN_REFUSED, 401, "invalid_grant", 0, "login_fail", LOG_INFO, \
 	  "The user name or the password is wrong.") \
+	X(REFRESH_REFUSED, 401, "invalid_grant", 0, "refresh_fail", LOG_INFO, \
+	  "The refresh token is not valid any more. Log in again.") \
 	X(CONFIG, 500, "server_error", 0, "config_bad", LOG_CRIT, \
 	  "This service is not configured correctly.") \
 	X(CLIENT_REJECTED, 500, "server_error", 0, "client_rejected", LOG_CRIT, \
@@ -72,6 +77,8 @@
 	  "The token server sent a redirect.") \
 	X(UPSTREAM_MALFORMED, 502, "server_error", 0, "upstream_malformed", LOG_ERROR, \
 	  "The token server sent an answer that cannot be used.") \
+	X(UNCHECKED, 503, "temporarily_unavailable", 5, "unchecked", LOG_DEBUG, \
+	  "The token server is being asked for the first time.") \
 	X(CLIENT_GONE, 499, "", 0, "client_abort", LOG_INFO, "The client left before the answer.")
 
 enum fault {

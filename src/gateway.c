@@ -14,7 +14,7 @@ static const struct {
 	const char *event;
 	enum log_level level;
 	const char *description;
-} faults[] = {[FAULT_NONE] = {200, "", 0, "login_ok", LOG_INFO, ""},
+} faults[] = {[FAULT_NONE] = {200, "", 0, "", LOG_INFO, ""},
 #define FAULT_ROW(symbol, status, error, retry_after_s, event, level, description) \
 	[FAULT_##symbol] = {status, error, retry_after_s, event, level, description},
 	      FAULT_TABLE(FAULT_ROW)
@@ -24,15 +24,24 @@ static const struct {
 typedef void route_handler(struct session *session, struct http_exchange *x,
 			   enum http_media_type type);
 
+static route_handler answer_alive;
+
 /* A route is the last segment of the path, so that a web server may put us under any prefix; it
  * may be the name of a CGI program as well, login.cgi or login.fcgi. */
-static const struct route {
+static const struct gateway_route {
 	const char *segment;
 	const char *name; /* in the log */
+	const char *method;
 	const char *allow;
+	const char *event; /* of a success */
 	route_handler *handle;
+	bool is_health; /* its reply is about us, and has a form of its own */
 } routes[] = {
-	{"login", "/login", "POST, OPTIONS", session_login},
+	{"login", "/login", "POST", "POST, OPTIONS", "login_ok", session_login, false},
+	{"refresh", "/refresh", "POST", "POST, OPTIONS", "refresh_ok", session_refresh, false},
+	{"logout", "/logout", "POST", "POST, OPTIONS", "logout_ok", session_logout, false},
+	{"healthz", "/healthz", "GET", "GET, OPTIONS", "alive", answer_alive, true},
+	{"readyz", "/readyz", "GET", "GET, OPTIONS", "ready", session_probe, true},
 };
 
 #define ACCEPTED_TYPES "application/json, application/x-www-form-urlencoded"
@@ -45,11 +54,18 @@ static const struct route {
 static void write_log(const struct http_exchange *x, enum fault fault, int status)
 {
 	enum fault told = x->is_off_contract ? FAULT_UPSTREAM_CONTRACT : fault;
+	const char *event = faults[told].event;
+	enum log_level level = faults[told].level;
 	struct log_line line;
 
-	log_open(&line, faults[told].level, faults[told].event);
+	if (told == FAULT_NONE)
+		event = x->route->event;
+	/* Whoever asks again and again is not to fill the log. */
+	if (told == FAULT_NONE && x->route->is_health)
+		level = LOG_DEBUG;
+	log_open(&line, level, event);
 	log_str(&line, "request_id", x->request_id);
-	log_str(&line, "route", x->route);
+	log_str(&line, "route", x->route ? x->route->name : NULL);
 	log_int(&line, "status", status);
 	log_str(&line, "client", x->request.client);
 	if (x->upstream_status > 0)
@@ -75,7 +91,7 @@ static void reply_with_fault(struct http_exchange *x, enum fault fault)
 	reply->status = faults[fault].status;
 	if (reply->retry_after_s == 0)
 		reply->retry_after_s = faults[fault].retry_after_s;
-	if (fault == FAULT_LOGIN_REFUSED)
+	if (fault == FAULT_LOGIN_REFUSED || fault == FAULT_REFRESH_REFUSED)
 		reply->challenge = CHALLENGE;
 	if (fault == FAULT_CONTENT_TYPE)
 		reply->accept = ACCEPTED_TYPES;
@@ -85,14 +101,41 @@ static void reply_with_fault(struct http_exchange *x, enum fault fault)
 		secret_clear(&reply->body);
 }
 
+/* Of the fault, its log event alone is told: the reason's code. */
+static void reply_with_health(struct http_exchange *x, enum fault fault)
+{
+	const char *reason = fault == FAULT_STOPPING ? "stopping" : faults[fault].event;
+	struct secret *body = &x->reply.body;
+	bool is_written;
+
+	x->reply.status = fault == FAULT_NONE ? 200 : 503;
+	secret_truncate(body, 0);
+	is_written = secret_append_str(body, "{\"status\":\"") &&
+		     secret_append_str(body, fault == FAULT_NONE ? x->route->event : "unavailable");
+	if (fault != FAULT_NONE)
+		is_written = is_written && secret_append_str(body, "\",\"reason\":\"") &&
+			     secret_append_str(body, reason);
+	if (!is_written || !secret_append_str(body, "\"}"))
+		secret_clear(body);
+}
+
+/* Faults of the request itself are told as on any other route. */
+static bool is_about_health(const struct http_exchange *x, enum fault fault)
+{
+	return x->route && x->route->is_health &&
+	       (fault == FAULT_NONE || faults[fault].status >= 500);
+}
+
 static void answer(struct http_exchange *x, enum fault fault)
 {
 	/* An abandoned request had its line when the client left. */
 	if (!x->is_abandoned) {
-		if (fault == FAULT_NONE)
-			x->reply.status = 200;
-		else
+		if (is_about_health(x, fault))
+			reply_with_health(x, fault);
+		else if (fault != FAULT_NONE)
 			reply_with_fault(x, fault);
+		else if (x->reply.status == 0)
+			x->reply.status = 200;
 		write_log(x, fault, x->reply.status);
 	}
 	x->finish(x);
@@ -104,9 +147,18 @@ void gateway_abandon(struct http_exchange *x)
 	write_log(x, FAULT_CLIENT_GONE, faults[FAULT_CLIENT_GONE].status);
 }
 
+/* The process lives: it answers. */
+static void answer_alive(struct session *session, struct http_exchange *x,
+			 enum http_media_type type)
+{
+	(void)session;
+	(void)type;
+	answer(x, FAULT_NONE);
+}
+
 /* ---- the guards ---- */
 
-static const struct route *find_route(const struct http_request *request)
+static const struct gateway_route *find_route(const struct http_request *request)
 {
 	char segment[32];
 	char *dot;
@@ -133,15 +185,19 @@ static bool has_credentials_in_url(const struct http_request *request)
 
 /* In the order of what helps the caller most: a form with method GET, for one, is told about the
  * password in its URL before it is told about its method. */
-static enum fault guard(const struct gateway *gateway, const struct http_request *request,
+static enum fault guard(const struct gateway *gateway, const struct http_exchange *x,
 			enum http_media_type type)
 {
+	const struct http_request *request = &x->request;
+
 	if (has_credentials_in_url(request))
 		return FAULT_CREDENTIALS_IN_URL;
-	if (!request->method || strcmp(request->method, "POST") != 0)
+	if (!request->method || strcmp(request->method, x->route->method) != 0)
 		return FAULT_METHOD;
-	if (gateway->closed != FAULT_NONE)
+	if (gateway->closed != FAULT_NONE && x->route->handle != answer_alive)
 		return gateway->closed;
+	if (x->route->is_health)
+		return FAULT_NONE;
 	if (type == HTTP_MEDIA_OTHER)
 		return FAULT_CONTENT_TYPE;
 	if (request->body_state == HTTP_BODY_TOO_LARGE)
@@ -150,7 +206,7 @@ static enum fault guard(const struct gateway *gateway, const struct http_request
 }
 
 /* 204 to OPTIONS: no body, and no log line above level debug. */
-static void answer_options(struct http_exchange *x, const struct route *route)
+static void answer_options(struct http_exchange *x, const struct gateway_route *route)
 {
 	struct log_line line;
 
@@ -158,7 +214,7 @@ static void answer_options(struct http_exchange *x, const struct route *route)
 	x->reply.allow = route->allow;
 	log_open(&line, LOG_DEBUG, "options");
 	log_str(&line, "request_id", x->request_id);
-	log_str(&line, "route", x->route);
+	log_str(&line, "route", route->name);
 	log_close(&line);
 	x->finish(x);
 }
@@ -166,7 +222,7 @@ static void answer_options(struct http_exchange *x, const struct route *route)
 void gateway_serve(struct gateway *gateway, struct http_exchange *x)
 {
 	const struct http_request *request = &x->request;
-	const struct route *route = find_route(request);
+	const struct gateway_route *route = find_route(request);
 	enum http_media_type type = http_read_media_type(request->content_type);
 	enum fault fault;
 
@@ -176,12 +232,12 @@ void gateway_serve(struct gateway *gateway, struct http_exchange *x)
 		answer(x, FAULT_NOT_FOUND);
 		return;
 	}
-	x->route = route->name;
+	x->route = route;
 	if (request->method && strcmp(request->method, "OPTIONS") == 0) {
 		answer_options(x, route);
 		return;
 	}
-	fault = guard(gateway, request, type);
+	fault = guard(gateway, x, type);
 	if (fault == FAULT_METHOD)
 		x->reply.allow = route->allow;
 	if (fault != FAULT_NONE && fault == gateway->closed && gateway->closed_note)
@@ -191,5 +247,5 @@ void gateway_serve(struct gateway *gateway, struct http_exchange *x)
 		answer(x, fault);
 		return;
 	}
-	route->handle(&gateway->session, x, type);
+	route->handle(gateway->session, x, type);
 }

@@ -11,7 +11,7 @@
 #include "session.h"
 
 struct gateway {
-	struct session session;
+	struct session *session; /* borrowed; NULL while closed says that settings are bad */
 	enum fault closed;       /* what every login is told; FAULT_NONE: logins are served */
 	const char *closed_note; /* why, for the log; or NULL. Borrowed */
 };

@@ -54,11 +54,15 @@ struct http_phases {
 	uint64_t first_byte_us; /* from the request going out until the answer began */
 };
 
+struct gateway_route;
+struct session;
+
 struct http_exchange {
 	struct http_request request;
 	struct http_reply reply;
 	char request_id[REQUEST_ID_MAX_BYTES + 1]; /* the gateway's, valid once it was lent */
-	const char *route;                         /* a constant: the route's path, or NULL */
+	const struct gateway_route *route;         /* the gateway's; NULL: no such path */
+	struct session *session;                   /* session.c's own */
 	uint64_t arrived_us; /* loop_clock_us() when the request was complete */
 	struct http_phases phases;
 	long upstream_status; /* 0: none came */

@@ -10,28 +10,56 @@
  * on cJSON writes an exponent. */
 #define EXPIRES_IN_MAX_S 999999999999999.0
 
-/* ---- credentials ---- */
+/* ---- fields ---- */
 
-void oauth_credentials_init(struct oauth_credentials *c)
+void oauth_fields_init(struct oauth_fields *fields)
 {
-	secret_init(&c->username, FIELD_MAX_BYTES);
-	secret_init(&c->password, FIELD_MAX_BYTES);
-	c->ignored_fields = 0;
+	secret_init(&fields->username, FIELD_MAX_BYTES);
+	secret_init(&fields->password, FIELD_MAX_BYTES);
+	secret_init(&fields->refresh_token, FIELD_MAX_BYTES);
+	secret_init(&fields->access_token, FIELD_MAX_BYTES);
+	fields->ignored = 0;
 }
 
-void oauth_credentials_clear(struct oauth_credentials *c)
+void oauth_fields_clear(struct oauth_fields *fields)
 {
-	secret_clear(&c->username);
-	secret_clear(&c->password);
+	secret_clear(&fields->username);
+	secret_clear(&fields->password);
+	secret_clear(&fields->refresh_token);
+	secret_clear(&fields->access_token);
 }
 
-/* Where a field goes; NULL if it is none of ours. */
-static struct secret *credential(struct oauth_credentials *c, const char *name)
+/* Which fields a route takes. */
+enum { LOGIN = 1, REFRESH = 2, LOGOUT = 4 };
+
+static const struct {
+	const char *name;
+	unsigned routes;
+	size_t member; /* offset in struct oauth_fields */
+} field_names[] = {
+	{"username", LOGIN, offsetof(struct oauth_fields, username)},
+	{"password", LOGIN, offsetof(struct oauth_fields, password)},
+	{"refresh_token", REFRESH | LOGOUT, offsetof(struct oauth_fields, refresh_token)},
+	{"refreshToken", REFRESH | LOGOUT, offsetof(struct oauth_fields, refresh_token)},
+	{"access_token", LOGOUT, offsetof(struct oauth_fields, access_token)},
+	{"accessToken", LOGOUT, offsetof(struct oauth_fields, access_token)},
+};
+
+#define FIELD_COUNT (sizeof(field_names) / sizeof(field_names[0]))
+
+/* Fields being read for a route. */
+struct fields_reading {
+	struct oauth_fields *fields;
+	unsigned route;
+};
+
+/* Where a field goes; NULL if the route does not take it. */
+static struct secret *find_field(const struct fields_reading *r, const char *name)
 {
-	if (strcmp(name, "username") == 0)
-		return &c->username;
-	if (strcmp(name, "password") == 0)
-		return &c->password;
+	for (size_t i = 0; i < FIELD_COUNT; i++) {
+		if ((field_names[i].routes & r->route) && strcmp(name, field_names[i].name) == 0)
+			return (struct secret *)(void *)((char *)r->fields + field_names[i].member);
+	}
 	return NULL;
 }
 
@@ -42,25 +70,30 @@ static bool is_ours_alone(const char *name)
 	       strcmp(name, "grant_type") == 0 || strcmp(name, "scope") == 0;
 }
 
-static enum fault take_field(struct oauth_credentials *c, const char *name, const char *value,
+static enum fault missing(unsigned route)
+{
+	return route == LOGIN ? FAULT_FIELD_MISSING : FAULT_TOKEN_MISSING;
+}
+
+static enum fault take_field(const struct fields_reading *r, const char *name, const char *value,
 			     size_t len)
 {
-	struct secret *field = credential(c, name);
+	struct secret *field = find_field(r, name);
 
 	if (!field) {
-		c->ignored_fields += is_ours_alone(name);
+		r->fields->ignored += is_ours_alone(name);
 		return FAULT_NONE;
 	}
 	if (secret_len(field) > 0)
 		return FAULT_FIELD_REPEATED;
 	if (len == 0)
-		return FAULT_FIELD_MISSING;
+		return missing(r->route);
 	if (len > FIELD_MAX_BYTES)
 		return FAULT_FIELD_TEXT;
 	return secret_set(field, value, len) ? FAULT_NONE : FAULT_NO_MEMORY;
 }
 
-static enum fault read_json(const struct secret *body, struct oauth_credentials *c)
+static enum fault read_json(const struct secret *body, const struct fields_reading *r)
 {
 	enum fault fault = FAULT_NONE;
 
@@ -79,13 +112,13 @@ static enum fault read_json(const struct secret *body, struct oauth_credentials 
 		fault = FAULT_BODY_SYNTAX;
 	for (cJSON *item = tree->child; item && fault == FAULT_NONE; item = item->next) {
 		const char *text = cJSON_IsString(item) ? item->valuestring : "";
-		fault = take_field(c, item->string, text, strlen(text));
+		fault = take_field(r, item->string, text, strlen(text));
 	}
 	cJSON_Delete(tree);
 	return fault;
 }
 
-static enum fault read_form(const struct secret *body, struct oauth_credentials *c)
+static enum fault read_form(const struct secret *body, const struct fields_reading *r)
 {
 	const char *cursor = secret_str(body);
 	const char *end = cursor + secret_len(body);
@@ -99,7 +132,7 @@ static enum fault read_form(const struct secret *body, struct oauth_credentials 
 	while (fault == FAULT_NONE &&
 	       (verdict = form_read_pair(&cursor, end, &name, &value)) != FORM_END) {
 		fault = verdict == FORM_BAD ? FAULT_FIELD_TEXT
-					    : take_field(c, secret_str(&name), secret_str(&value),
+					    : take_field(r, secret_str(&name), secret_str(&value),
 							 secret_len(&value));
 	}
 	secret_clear(&name);
@@ -107,24 +140,64 @@ static enum fault read_form(const struct secret *body, struct oauth_credentials 
 	return fault;
 }
 
-enum fault oauth_read_credentials(const struct secret *body, enum http_media_type type,
-				  struct oauth_credentials *ret_credentials)
+static void move_fields(struct oauth_fields *to, struct oauth_fields *from)
 {
-	struct oauth_credentials read;
+	secret_move(&to->username, &from->username);
+	secret_move(&to->password, &from->password);
+	secret_move(&to->refresh_token, &from->refresh_token);
+	secret_move(&to->access_token, &from->access_token);
+	to->ignored = from->ignored;
+}
+
+static bool is_complete(const struct oauth_fields *fields, unsigned route)
+{
+	if (route == LOGIN)
+		return secret_len(&fields->username) > 0 && secret_len(&fields->password) > 0;
+	return secret_len(&fields->refresh_token) > 0 || secret_len(&fields->access_token) > 0;
+}
+
+static enum fault read_fields(const struct secret *body, enum http_media_type type, unsigned route,
+			      struct oauth_fields *ret_fields)
+{
+	struct oauth_fields fields;
+	const struct fields_reading r = {&fields, route};
 	enum fault fault;
 
-	oauth_credentials_init(&read);
-	fault = type == HTTP_MEDIA_JSON ? read_json(body, &read) : read_form(body, &read);
-	if (fault == FAULT_NONE &&
-	    (secret_len(&read.username) == 0 || secret_len(&read.password) == 0))
-		fault = FAULT_FIELD_MISSING;
-	if (fault == FAULT_NONE) {
-		secret_move(&ret_credentials->username, &read.username);
-		secret_move(&ret_credentials->password, &read.password);
-		ret_credentials->ignored_fields = read.ignored_fields;
-	}
-	oauth_credentials_clear(&read);
+	oauth_fields_init(&fields);
+	fault = type == HTTP_MEDIA_JSON ? read_json(body, &r) : read_form(body, &r);
+	if (fault == FAULT_NONE && !is_complete(&fields, route))
+		fault = missing(route);
+	if (fault == FAULT_NONE)
+		move_fields(ret_fields, &fields);
+	oauth_fields_clear(&fields);
 	return fault;
+}
+
+enum fault oauth_read_login(const struct secret *body, enum http_media_type type,
+			    struct oauth_fields *ret_fields)
+{
+	return read_fields(body, type, LOGIN, ret_fields);
+}
+
+enum fault oauth_read_refresh(const struct secret *body, enum http_media_type type,
+			      struct oauth_fields *ret_fields)
+{
+	return read_fields(body, type, REFRESH, ret_fields);
+}
+
+enum fault oauth_read_logout(const struct secret *body, enum http_media_type type,
+			     struct oauth_fields *ret_fields)
+{
+	return read_fields(body, type, LOGOUT, ret_fields);
+}
+
+static bool is_credential(const char *name)
+{
+	size_t i = 0;
+
+	while (i < FIELD_COUNT && strcmp(name, field_names[i].name) != 0)
+		i++;
+	return i < FIELD_COUNT;
 }
 
 bool oauth_has_credentials(const char *query, size_t len)
@@ -145,8 +218,7 @@ bool oauth_has_credentials(const char *query, size_t len)
 		name_end = memchr(query, '=', (size_t)(pair_end - query));
 		name_end = name_end ? name_end : pair_end;
 		found = form_read_pair(&query, name_end, &name, &value) == FORM_OK &&
-			(strcmp(secret_str(&name), "username") == 0 ||
-			 strcmp(secret_str(&name), "password") == 0);
+			is_credential(secret_str(&name));
 		query = pair_end < end ? pair_end + 1 : end;
 	}
 	secret_clear(&name);
@@ -168,25 +240,64 @@ static bool write_secret(struct secret *out, const char *name, const struct secr
 	return write_field(out, name, secret_str(value), secret_len(value));
 }
 
+static bool write_text(struct secret *out, const char *name, const char *text)
+{
+	return write_field(out, name, text, strlen(text));
+}
+
+/* What every request begins with. */
+static bool write_client(const struct config *config, struct secret *out)
+{
+	secret_init(out, GRANT_MAX_BYTES);
+	return write_text(out, "client_id", config->client_id) &&
+	       write_secret(out, "client_secret", &config->client_secret);
+}
+
+static enum fault give(bool is_done, struct secret *body, struct secret *ret_body)
+{
+	if (is_done)
+		secret_move(ret_body, body);
+	secret_clear(body);
+	return is_done ? FAULT_NONE : FAULT_NO_MEMORY;
+}
+
 enum fault oauth_write_password_grant(const struct config *config,
-				      const struct oauth_credentials *credentials,
-				      struct secret *ret_body)
+				      const struct oauth_fields *fields, struct secret *ret_body)
 {
 	struct secret body;
-	bool done;
+	bool is_done = write_client(config, &body) &&
+		       write_secret(&body, "username", &fields->username) &&
+		       write_secret(&body, "password", &fields->password) &&
+		       write_text(&body, "grant_type", "password") &&
+		       (!*config->scope || write_text(&body, "scope", config->scope));
 
-	secret_init(&body, GRANT_MAX_BYTES);
-	done = write_field(&body, "client_id", config->client_id, strlen(config->client_id)) &&
-	       write_secret(&body, "client_secret", &config->client_secret) &&
-	       write_secret(&body, "username", &credentials->username) &&
-	       write_secret(&body, "password", &credentials->password) &&
-	       write_field(&body, "grant_type", "password", strlen("password"));
-	if (done && *config->scope)
-		done = write_field(&body, "scope", config->scope, strlen(config->scope));
-	if (done)
-		secret_move(ret_body, &body);
-	secret_clear(&body);
-	return done ? FAULT_NONE : FAULT_NO_MEMORY;
+	return give(is_done, &body, ret_body);
+}
+
+enum fault oauth_write_refresh_grant(const struct config *config, const struct oauth_fields *fields,
+				     struct secret *ret_body)
+{
+	struct secret body;
+	/* No scope: that of the login stays. */
+	bool is_done = write_client(config, &body) &&
+		       write_secret(&body, "refresh_token", &fields->refresh_token) &&
+		       write_text(&body, "grant_type", "refresh_token");
+
+	return give(is_done, &body, ret_body);
+}
+
+enum fault oauth_write_revocation(const struct config *config, const struct oauth_fields *fields,
+				  struct secret *ret_body)
+{
+	bool is_refresh = secret_len(&fields->refresh_token) > 0;
+	struct secret body;
+	bool is_done =
+		write_client(config, &body) &&
+		write_secret(&body, "token",
+			     is_refresh ? &fields->refresh_token : &fields->access_token) &&
+		write_text(&body, "token_type_hint", is_refresh ? "refresh_token" : "access_token");
+
+	return give(is_done, &body, ret_body);
 }
 
 /* ---- the answer ---- */
@@ -347,6 +458,29 @@ struct oauth_verdict oauth_read_token(const struct oauth_answer *answer, struct 
 		else
 			verdict.fault = fault_by_status(answer, tree);
 	}
+	cJSON_Delete(tree);
+	return verdict;
+}
+
+struct oauth_verdict oauth_read_revocation(const struct oauth_answer *answer)
+{
+	struct oauth_verdict verdict = {.fault = FAULT_NONE};
+
+	if (answer->status == 200 || answer->status == 204)
+		return verdict;
+	if (answer->status >= 300 && answer->status < 400)
+		return (struct oauth_verdict){
+			.fault = FAULT_UPSTREAM_REDIRECT,
+			.hint = "does the revocation URL lack its trailing slash?"};
+	cJSON *tree = parse_object(answer->body);
+	verdict = verdict_by_code(tree);
+	if (verdict.fault == FAULT_NONE)
+		verdict.fault = fault_by_status(answer, tree);
+	/* The token is dead: what was asked for. */
+	else if (verdict.fault == FAULT_LOGIN_REFUSED)
+		verdict.fault = FAULT_NONE;
+	if (answer->status == 404)
+		verdict.hint = "check BAKRYPT_REVOKE_URL";
 	cJSON_Delete(tree);
 	return verdict;
 }

@@ -1,5 +1,6 @@
 /*
- * The messages of RFC 6749: what a login sends to the token endpoint, and what its answers mean.
+ * The messages of RFC 6749 and 7009: what a session sends to the token server, and what its answers
+ * mean.
  *
  * Floor 1: pure functions. The only room that knows cJSON.
  */
@@ -14,29 +15,42 @@
 #include "fault.h"
 #include "http.h"
 
-struct oauth_credentials {
-	struct secret username; /* bytes exactly as sent */
+/* The fields of a request's body. Those that the route does not take are empty. */
+struct oauth_fields {
+	struct secret username; /* bytes exactly as sent; so with the others */
 	struct secret password;
-	unsigned ignored_fields; /* client_id, client_secret, grant_type, scope: never forwarded */
+	struct secret refresh_token; /* "refresh_token" or "refreshToken"; so with the next */
+	struct secret access_token;
+	unsigned ignored; /* client_id, client_secret, grant_type, scope: never forwarded */
 };
 
-void oauth_credentials_init(struct oauth_credentials *c);
-void oauth_credentials_clear(struct oauth_credentials *c);
+void oauth_fields_init(struct oauth_fields *fields);
+void oauth_fields_clear(struct oauth_fields *fields);
 
-/* Reads username and password from a body of the given type. Strict: RFC 8259 or the WHATWG URL
- * standard, UTF-8, each field once. Faults: BODY_SYNTAX, FIELD_MISSING, FIELD_TEXT,
+/* Each reads what a route takes from a body of the given type: username and password; a refresh
+ * token; a refresh token, an access token, or both. Strict: RFC 8259 or the WHATWG URL standard,
+ * UTF-8, each field once. Faults: BODY_SYNTAX, FIELD_MISSING (login) or TOKEN_MISSING, FIELD_TEXT,
  * FIELD_REPEATED, NO_MEMORY. */
-enum fault oauth_read_credentials(const struct secret *body, enum http_media_type type,
-				  struct oauth_credentials *ret_credentials);
+enum fault oauth_read_login(const struct secret *body, enum http_media_type type,
+			    struct oauth_fields *ret_fields);
+enum fault oauth_read_refresh(const struct secret *body, enum http_media_type type,
+			      struct oauth_fields *ret_fields);
+enum fault oauth_read_logout(const struct secret *body, enum http_media_type type,
+			     struct oauth_fields *ret_fields);
 
-/* Whether a query string has a field username or password, encoded in whatever way. */
+/* Whether a query string has one of these fields, encoded in whatever way. */
 bool oauth_has_credentials(const char *query, size_t len);
 
-/* Writes the password grant (RFC 6749 section 4.3.2) with the client's id and secret in the body
- * (section 2.3.1), as Bakrypt documents it. Faults: NO_MEMORY. */
+/* Each writes a request to the token server, with the client's id and secret in the body (RFC 6749
+ * section 2.3.1), as Bakrypt documents it: the password grant (section 4.3.2), the refresh grant
+ * (section 6), and the revocation (RFC 7009 section 2.1) of the refresh token, with which the
+ * access token dies, or else of the access token. Faults: NO_MEMORY. */
 enum fault oauth_write_password_grant(const struct config *config,
-				      const struct oauth_credentials *credentials,
-				      struct secret *ret_body);
+				      const struct oauth_fields *fields, struct secret *ret_body);
+enum fault oauth_write_refresh_grant(const struct config *config, const struct oauth_fields *fields,
+				     struct secret *ret_body);
+enum fault oauth_write_revocation(const struct config *config, const struct oauth_fields *fields,
+				  struct secret *ret_body);
 
 /* What came back from the token endpoint. Borrowed throughout. */
 struct oauth_answer {
@@ -59,7 +73,10 @@ struct oauth_verdict {
  * in the latter. */
 struct oauth_verdict oauth_read_token(const struct oauth_answer *answer, struct secret *ret_token);
 
-/* Writes an error (section 5.2) with the request's id. False without memory. */
+/* Reads an answer to a revocation (RFC 7009 section 2.2): a token that is not known is no fault. */
+struct oauth_verdict oauth_read_revocation(const struct oauth_answer *answer);
+
+/* Writes an error (RFC 6749 section 5.2) with the request's id. False without memory. */
 bool oauth_write_error(const char *error, const char *description, const char *request_id,
 		       struct secret *ret_body);
 

@@ -34,6 +34,7 @@ struct backend {
 	struct service *service;
 	struct config config;
 	struct upstream *upstream; /* NULL before the loop is there */
+	struct session session;
 };
 
 /* One process's loop, and what is on it. */
@@ -160,7 +161,9 @@ static void backend_enter(struct backend *backend)
 	struct service *service = backend->service;
 
 	service->backend = backend;
-	service->gateway.session = (struct session){&backend->config, backend->upstream};
+	backend->session =
+		(struct session){.config = &backend->config, .upstream = backend->upstream};
+	service->gateway.session = &backend->session;
 	if (service->gateway.closed == FAULT_CONFIG)
 		service->gateway.closed = FAULT_NONE;
 }
@@ -498,6 +501,9 @@ static void build_cgi(struct service *service)
 	service->timers_taken = OTHER_TIMERS;
 	if (service->loop && backend_open(service->backend, &fault)) {
 		backend_enter(service->backend);
+		/* Or /readyz would ask upstream each time. */
+		service->backend->session.health =
+			(struct session_health){.is_known = true, .at_us = loop_clock_us()};
 		return;
 	}
 	snprintf(service->complaint, sizeof(service->complaint), "%s",

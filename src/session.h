@@ -1,7 +1,9 @@
 /*
- * A session's life: log in.
+ * A session's life: log in, refresh, log out; and whether any of it would work now.
  *
- * Floor 2. Reads the request's body, asks upstream, and leaves the answer in the exchange.
+ * Floor 2. Reads the request's body, asks upstream, and leaves the answer in the exchange. Each
+ * handler ends in x->answer(), exactly once, perhaps before it returns, and borrows x until then;
+ * the request's body is wiped before it returns.
  */
 #ifndef SESSION_H
 #define SESSION_H
@@ -11,14 +13,35 @@
 #include "http.h"
 #include "upstream.h"
 
+/* What the last calls told about upstream. */
+struct session_health {
+	bool is_known;
+	bool is_asking;   /* a probe is under way */
+	enum fault fault; /* FAULT_NONE: reachable, and our client is accepted */
+	uint64_t at_us;   /* loop_clock_us() */
+};
+
 struct session {
 	const struct config *config; /* borrowed */
 	struct upstream *upstream;   /* borrowed */
+	struct session_health health;
 };
 
-/* POST /login: reads the body, asks upstream with the password grant, and ends in x->answer(),
- * exactly once, perhaps before it returns. After FAULT_NONE the reply's body is the token's JSON.
- * Borrows x until then; the request's body is wiped before this returns. type is JSON or FORM. */
+/* POST /login: the password grant. After FAULT_NONE the reply's body is the token's JSON. If the
+ * client has left meanwhile, the token is revoked, before x->answer(). type is JSON or FORM; so
+ * with the others. */
 void session_login(struct session *session, struct http_exchange *x, enum http_media_type type);
+
+/* POST /refresh: the refresh grant. The reply is as after a login. */
+void session_refresh(struct session *session, struct http_exchange *x, enum http_media_type type);
+
+/* POST /logout: the revocation. After FAULT_NONE the reply's status is 204. */
+void session_logout(struct session *session, struct http_exchange *x, enum http_media_type type);
+
+/* Whether a login would work, as far as upstream goes: what the last call told, or if that is
+ * HEALTH_FRESH_MS old, what a refresh grant with a made-up token tells, which touches no account.
+ * FAULT_NONE, or the fault that a login would meet; FAULT_UNCHECKED while the first probe is under
+ * way. */
+void session_probe(struct session *session, struct http_exchange *x, enum http_media_type type);
 
 #endif

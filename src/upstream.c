@@ -214,7 +214,7 @@ static bool set_up(CURL *easy, const struct upstream *upstream)
 
 static bool set_up_call(CURL *easy, struct call *call)
 {
-	return !curl_easy_setopt(easy, CURLOPT_URL, call->upstream->config->token_url) &&
+	return !curl_easy_setopt(easy, CURLOPT_URL, call->url) &&
 	       !curl_easy_setopt(easy, CURLOPT_SSL_OPTIONS, generation_options(call->generation)) &&
 	       !curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE, (long)secret_len(&call->body)) &&
 	       !curl_easy_setopt(easy, CURLOPT_FORBID_REUSE, 0L) &&
@@ -536,8 +536,8 @@ static void refuse(struct secret *body, enum fault fault, upstream_done *done, v
 	done(context, &answer);
 }
 
-void upstream_post(struct upstream *upstream, struct secret *body, upstream_done *done,
-		   void *context)
+void upstream_post(struct upstream *upstream, const char *url, struct secret *body,
+		   upstream_done *done, void *context)
 {
 	struct call *call;
 
@@ -551,6 +551,7 @@ void upstream_post(struct upstream *upstream, struct secret *body, upstream_done
 		return;
 	}
 	call->upstream = upstream;
+	call->url = url;
 	call->done = done;
 	call->context = context;
 	call->deadline.on_fire = on_deadline;

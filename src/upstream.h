@@ -38,22 +38,22 @@ typedef void upstream_done(void *context, struct upstream_answer *answer);
 struct upstream *upstream_open(struct loop *loop, const struct config *config, long connections_max,
 			       const char **ret_fault);
 
-/* Takes no more calls. on_retired is called once, from the loop, when none is under way any more:
- * it may close. */
+/* Is not going to be given calls, but for what follows from those under way. on_retired is called
+ * once, from the loop, when none is under way any more: it may close. */
 void upstream_retire(struct upstream *upstream, void (*on_retired)(void *context), void *context);
 
 /* Ends calls in flight without calling back. NULL is allowed. */
 void upstream_close(struct upstream *upstream);
 
 /*
- * Posts a form to config->token_url. Takes body: it is empty afterwards, and wiped when the call
- * ends. Faults: UPSTREAM_UNREACHABLE (nothing was sent, also not by the one retry),
- * UPSTREAM_TIMEOUT and UPSTREAM_LOST (sent, and no answer), UPSTREAM_TLS, UPSTREAM_MALFORMED (cut
- * off, or over ANSWER_MAX_BYTES), OVERLOADED (config->max_in_flight are under way), NO_MEMORY. A
- * form is never sent twice.
+ * Posts a form to url, which is borrowed until done is called. Takes body: it is empty afterwards,
+ * and wiped when the call ends. Faults: UPSTREAM_UNREACHABLE (nothing was sent, also not by the one
+ * retry), UPSTREAM_TIMEOUT and UPSTREAM_LOST (sent, and no answer), UPSTREAM_TLS,
+ * UPSTREAM_MALFORMED (cut off, or over ANSWER_MAX_BYTES), OVERLOADED (config->max_in_flight are
+ * under way), NO_MEMORY. A form is never sent twice.
  */
-void upstream_post(struct upstream *upstream, struct secret *body, upstream_done *done,
-		   void *context);
+void upstream_post(struct upstream *upstream, const char *url, struct secret *body,
+		   upstream_done *done, void *context);
 
 /* The version of libcurl and its TLS library, for --version. A constant. */
 const char *upstream_version(void);

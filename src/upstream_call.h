@@ -15,6 +15,7 @@ struct call {
 	LIST_ENTRY(call) entry;
 	struct upstream *upstream;
 	CURL *easy;
+	const char *url; /* borrowed */
 	struct secret body;
 	size_t body_at;   /* bytes given to libcurl */
 	uint64_t sent_us; /* when the first of them was */

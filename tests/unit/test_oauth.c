@@ -67,12 +67,12 @@ static const struct body_row form_rows[] = {
 
 static void check_body(const struct body_row *row, enum http_media_type type)
 {
-	struct oauth_credentials read;
+	struct oauth_fields read;
 	struct secret body;
 
 	set(&body, row->body);
-	oauth_credentials_init(&read);
-	if (oauth_read_credentials(&body, type, &read) != row->fault)
+	oauth_fields_init(&read);
+	if (oauth_read_login(&body, type, &read) != row->fault)
 		fail_msg("%s", row->body);
 	if (row->fault == FAULT_NONE) {
 		assert_string_equal(secret_str(&read.username), row->username);
@@ -81,8 +81,8 @@ static void check_body(const struct body_row *row, enum http_media_type type)
 		assert_int_equal(secret_len(&read.username), 0);
 		assert_int_equal(secret_len(&read.password), 0);
 	}
-	assert_int_equal(read.ignored_fields, row->ignored);
-	oauth_credentials_clear(&read);
+	assert_int_equal(read.ignored, row->ignored);
+	oauth_fields_clear(&read);
 	secret_clear(&body);
 }
 
@@ -145,18 +145,18 @@ static void test_credentials_in_a_query(void **state)
 static void check_grant(char *scope, const char *expected)
 {
 	struct config config = {.client_id = (char[]){"id 1"}, .scope = scope};
-	struct oauth_credentials credentials;
+	struct oauth_fields credentials;
 	struct secret body;
 
 	set(&config.client_secret, "s&=%");
-	oauth_credentials_init(&credentials);
+	oauth_fields_init(&credentials);
 	secret_set(&credentials.username, "zo\xc3\xab", 4);
 	secret_set(&credentials.password, "a+b c*-._~", 10);
 	secret_init(&body, 0);
 	assert_int_equal(oauth_write_password_grant(&config, &credentials, &body), FAULT_NONE);
 	assert_string_equal(secret_str(&body), expected);
 	secret_clear(&body);
-	oauth_credentials_clear(&credentials);
+	oauth_fields_clear(&credentials);
 	secret_clear(&config.client_secret);
 }
 
