@@ -112,54 +112,104 @@ static void take_traits(struct http_exchange *x, const struct upstream_answer *a
 		snprintf(x->note, sizeof(x->note), "%s", answer->note);
 }
 
-/* Sends a request that was written, or answers with the fault that kept it from being. */
-static void ask(struct session *session, struct http_exchange *x, enum fault fault, const char *url,
+/* Sends a request that was written. */
+static void ask(struct session *session, struct http_exchange *x, const char *url,
 		struct secret *body, upstream_done *done)
 {
-	secret_clear(&x->request.body);
 	x->session = session;
-	if (fault != FAULT_NONE) {
-		secret_clear(body);
-		x->answer(x, fault);
-		return;
-	}
 	x->phases.queue_us = loop_clock_us() - x->arrived_us;
 	upstream_post(session->upstream, url, body, done, x);
 }
 
+/* What a route reads from a body, and what it makes of that for upstream. */
+struct errand {
+	enum fault (*read)(const struct secret *body, enum http_media_type type,
+			   struct oauth_fields *ret_fields);
+	enum fault (*write)(const struct config *config, const struct oauth_fields *fields,
+			    struct secret *ret_body);
+};
+
+static enum fault write_request(const struct errand *errand, const struct config *config,
+				struct http_exchange *x, enum http_media_type type,
+				struct secret *ret_body)
+{
+	struct oauth_fields fields;
+	enum fault fault;
+
+	oauth_fields_init(&fields);
+	fault = errand->read(&x->request.body, type, &fields);
+	secret_clear(&x->request.body);
+	x->ignored_fields = fields.ignored;
+	if (fault == FAULT_NONE)
+		fault = errand->write(config, &fields, ret_body);
+	oauth_fields_clear(&fields);
+	return fault;
+}
+
+/* The body is read, written anew, and sent; or the fault that is in it is the answer. */
+static void run(struct session *session, struct http_exchange *x, enum http_media_type type,
+		const struct errand *errand, const char *url, upstream_done *done)
+{
+	struct secret body;
+	enum fault fault;
+
+	secret_init(&body, 0);
+	fault = write_request(errand, session->config, x, type, &body);
+	if (fault == FAULT_NONE)
+		ask(session, x, url, &body, done);
+	else
+		x->answer(x, fault);
+}
+
 /* ---- log in ---- */
 
+static const struct errand login = {oauth_read_login, oauth_write_password_grant};
+static const struct errand refresh = {oauth_read_refresh, oauth_write_refresh_grant};
+static const struct errand logout = {oauth_read_logout, oauth_write_revocation};
+
+static void log_orphan(const struct http_exchange *x, enum fault fault)
+{
+	struct log_line line;
+
+	if (fault == FAULT_NONE)
+		log_open(&line, LOG_INFO, "orphan_revoked");
+	else
+		log_open(&line, LOG_WARN, "orphan_left");
+	log_str(&line, "login", x->request_id);
+	if (x->upstream_status > 0)
+		log_int(&line, "upstream_status", x->upstream_status);
+	log_str(&line, "upstream_error", x->upstream_error);
+	log_str(&line, "note", *x->note ? x->note : NULL);
+	log_close(&line);
+}
+
+/* The login itself was logged when its client left. */
 static void on_orphan_answer(void *context, struct upstream_answer *answer)
 {
 	struct http_exchange *x = context;
-	enum fault fault = read_revocation(x, answer);
-	struct log_line line;
 
-	log_open(&line, fault == FAULT_NONE ? LOG_INFO : LOG_WARN,
-		 fault == FAULT_NONE ? "orphan_revoked" : "orphan_left");
-	log_str(&line, "login", x->request_id);
-	if (answer->status > 0)
-		log_int(&line, "upstream_status", answer->status);
-	log_str(&line, "note", fault == FAULT_NONE || !*answer->note ? NULL : answer->note);
-	log_close(&line);
+	take_traits(x, answer);
+	log_orphan(x, read_revocation(x, answer));
 	x->answer(x, FAULT_NONE);
 }
 
 /* Nobody will ever have this token: it is not left alive for hours. */
 static void revoke_orphan(struct session *session, struct http_exchange *x)
 {
-	struct oauth_fields fields;
 	struct secret body;
 	enum fault fault;
 
-	oauth_fields_init(&fields);
 	secret_init(&body, 0);
-	fault = oauth_read_logout(&x->reply.body, HTTP_MEDIA_JSON, &fields);
-	if (fault == FAULT_NONE)
-		fault = oauth_write_revocation(session->config, &fields, &body);
-	oauth_fields_clear(&fields);
-	secret_clear(&x->reply.body);
-	ask(session, x, fault, session->config->revoke_url, &body, on_orphan_answer);
+	secret_move(&x->request.body, &x->reply.body);
+	x->upstream_status = 0;
+	fault = write_request(&logout, session->config, x, HTTP_MEDIA_JSON, &body);
+	if (fault == FAULT_NONE) {
+		ask(session, x, session->config->revoke_url, &body, on_orphan_answer);
+		return;
+	}
+	snprintf(x->note, sizeof(x->note), "no request could be made of it");
+	log_orphan(x, fault);
+	x->answer(x, FAULT_NONE);
 }
 
 static void on_login_answer(void *context, struct upstream_answer *answer)
@@ -178,18 +228,7 @@ static void on_login_answer(void *context, struct upstream_answer *answer)
 
 void session_login(struct session *session, struct http_exchange *x, enum http_media_type type)
 {
-	struct oauth_fields fields;
-	struct secret body;
-	enum fault fault;
-
-	oauth_fields_init(&fields);
-	secret_init(&body, 0);
-	fault = oauth_read_login(&x->request.body, type, &fields);
-	x->ignored_fields = fields.ignored;
-	if (fault == FAULT_NONE)
-		fault = oauth_write_password_grant(session->config, &fields, &body);
-	oauth_fields_clear(&fields);
-	ask(session, x, fault, session->config->token_url, &body, on_login_answer);
+	run(session, x, type, &login, session->config->token_url, on_login_answer);
 }
 
 /* ---- refresh ---- */
@@ -209,18 +248,7 @@ static void on_refresh_answer(void *context, struct upstream_answer *answer)
 
 void session_refresh(struct session *session, struct http_exchange *x, enum http_media_type type)
 {
-	struct oauth_fields fields;
-	struct secret body;
-	enum fault fault;
-
-	oauth_fields_init(&fields);
-	secret_init(&body, 0);
-	fault = oauth_read_refresh(&x->request.body, type, &fields);
-	x->ignored_fields = fields.ignored;
-	if (fault == FAULT_NONE)
-		fault = oauth_write_refresh_grant(session->config, &fields, &body);
-	oauth_fields_clear(&fields);
-	ask(session, x, fault, session->config->token_url, &body, on_refresh_answer);
+	run(session, x, type, &refresh, session->config->token_url, on_refresh_answer);
 }
 
 /* ---- log out ---- */
@@ -236,18 +264,7 @@ static void on_logout_answer(void *context, struct upstream_answer *answer)
 
 void session_logout(struct session *session, struct http_exchange *x, enum http_media_type type)
 {
-	struct oauth_fields fields;
-	struct secret body;
-	enum fault fault;
-
-	oauth_fields_init(&fields);
-	secret_init(&body, 0);
-	fault = oauth_read_logout(&x->request.body, type, &fields);
-	x->ignored_fields = fields.ignored;
-	if (fault == FAULT_NONE)
-		fault = oauth_write_revocation(session->config, &fields, &body);
-	oauth_fields_clear(&fields);
-	ask(session, x, fault, session->config->revoke_url, &body, on_logout_answer);
+	run(session, x, type, &logout, session->config->revoke_url, on_logout_answer);
 }
 
 /* ---- would it work ---- */
@@ -289,6 +306,10 @@ void session_probe(struct session *session, struct http_exchange *x, enum http_m
 	if (secret_append_str(&fields.refresh_token, MADE_UP_TOKEN))
 		fault = oauth_write_refresh_grant(session->config, &fields, &body);
 	oauth_fields_clear(&fields);
-	health->is_asking = fault == FAULT_NONE;
-	ask(session, x, fault, session->config->token_url, &body, on_probe_answer);
+	if (fault != FAULT_NONE) {
+		x->answer(x, fault);
+		return;
+	}
+	health->is_asking = true;
+	ask(session, x, session->config->token_url, &body, on_probe_answer);
 }

@@ -47,12 +47,32 @@ def ceiling(name):
     return product
 
 
+@dataclasses.dataclass(frozen=True)
+class Route:
+    """One row of the table in gateway.c."""
+    path: str
+    method: str
+    allow: str
+    event: str  # of a success
+
+
+@functools.cache
+def routes():
+    """The rows of gateway.c by their paths."""
+    text = re.sub(r"\s+", " ", (SRC / "gateway.c").read_text(encoding="ascii"))
+    table = text.partition("} routes[] = {")[2].partition("};")[0]
+    rows = re.findall(r'\{"\w+", "(/\w+)", "(\w+)", "([\w, ]+)", "(\w+)",', table)
+    assert rows and len(rows) == table.count("{"), "a row of gateway.c is not understood"
+    return {row[0]: Route(*row) for row in rows}
+
+
 @functools.cache
 def events():
     """Every event that the program can log."""
     code = "".join(path.read_text(encoding="utf-8") for path in sorted(SRC.glob("*.c")))
     calls = re.findall(r'\blog_(?:event|open)\([^;"]*\bLOG_\w+,\s*"(\w+)"', code)
-    return {"login_ok", *calls, *(fault.event for fault in faults().values())}
+    return {*calls, *(route.event for route in routes().values()),
+            *(fault.event for fault in faults().values())}
 
 
 @functools.cache
