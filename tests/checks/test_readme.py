@@ -41,7 +41,15 @@ def test_replies():
     assert len(fault_rows) > 20
     told = {(status, error.strip("`"), event.strip("`"))
             for status, error, event, _ in rows(("status", "error", "log event", "when"))}
-    assert told == coded | {("200", NOTHING, "login_ok"), ("204", NOTHING, NOTHING)}
+    good = {("204" if route.event == "logout_ok" else "200", NOTHING, route.event)
+            for route in source.routes().values()}
+    assert told == coded | good | {("204", NOTHING, NOTHING)}
+
+
+def test_routes():
+    told = {path.strip("`"): method for method, path in re.findall(r"^\| (\w+) (`/\w+`)", README,
+                                                                  flags=re.M)}
+    assert told == {route.path: route.method for route in source.routes().values()}
 
 
 def test_ceilings():

@@ -1,4 +1,5 @@
 """The CGI door, as a web server drives it: environment and standard input in, standard output out."""
+import json
 import os
 import shutil
 import signal
@@ -217,7 +218,11 @@ def test_web_server_that_gives_up(env, server):
     assert b'"event":"client_abort"' in line, line
     held.release()
     assert process.wait(timeout=20) == 0
-    assert process.stderr.read() == b""
+    orphan = json.loads(process.stderr.read())  # one line, and no other
+    assert orphan["event"] == "orphan_revoked"
+    assert orphan["login"] == json.loads(line)["request_id"]
+    assert server.requests[-1].path == upstream.REVOKE_PATH
+    assert server.requests[-1].form["token"] == [upstream.REFRESH_TOKEN]
     process.stderr.close()
     process.stdin.close()
 

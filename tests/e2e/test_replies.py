@@ -29,6 +29,9 @@ SHOWN_ELSEWHERE = {
     "NO_MEMORY": "cannot be brought about from a socket; unit tests",
     "OVERLOADED": "test_gate.py: the third login above BAKRYPT_MAX_IN_FLIGHT=2",
     "STOPPING": "test_stop.py: a kept connection's next request",
+    "TOKEN_MISSING": "test_session.py",
+    "REFRESH_REFUSED": "test_session.py",
+    "UNCHECKED": "test_health.py: a second question while the first is under way",
     "CLIENT_GONE": "test_gate.py: aborts and disconnects; there is no reply",
 }
 
@@ -447,7 +450,7 @@ def test_options_tells_the_methods(service):
 
 
 @pytest.mark.parametrize("target", [
-    "/", "", "*", "/logout", "/login/", "/login/x", "/loginx", "/LOGIN", "/login/..", "/login%2f",
+    "/", "", "*", "/signout", "/login/", "/login/x", "/loginx", "/LOGIN", "/login/..", "/login%2f",
     "/login/.", "/x/login%00", "/lo%zzgin", "/login;x=1", "/?/login", "https://login.test",
     "/" + "l" * 30000])
 def test_other_paths(service, target):

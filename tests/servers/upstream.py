@@ -24,6 +24,7 @@ from urllib.parse import parse_qs
 
 HOST = "127.0.0.1"
 PATH = "/auth/token/"
+REVOKE_PATH = "/auth/revoke_token/"
 
 # What leaks nowhere: every answer made here says these words, in head and body.
 GOSSIP = "gossip-of-the-token-server"

@@ -764,7 +764,7 @@ static void test_help(void **state)
 		assert_int_not_equal(line[37], ' ');
 		lines++;
 	}
-	assert_int_equal(lines, 13);
+	assert_int_equal(lines, 14);
 	assert_non_null(strstr(text, "  BAKRYPT_TIMEOUT_MS          12000  "));
 	assert_non_null(strstr(text, "(50 to 120000)\n"));
 	free(text);
@@ -782,6 +782,8 @@ static void test_print(void **state)
 	assert_string_equal(text,
 			    "  BAKRYPT_NETWORK             testnet\n"
 			    "  BAKRYPT_TOKEN_URL           https://testnet.bakrypt.io/auth/token/\n"
+			    "  BAKRYPT_REVOKE_URL          "
+			    "https://testnet.bakrypt.io/auth/revoke_token/\n"
 			    "  BAKRYPT_CLIENT_ID           id\n"
 			    "  BAKRYPT_CLIENT_SECRET       (set)\n"
 			    "  BAKRYPT_CLIENT_SECRET_FILE  (not set)\n"

@@ -131,6 +131,11 @@ static void test_credentials_in_a_query(void **state)
 		{"%70assword=x", true},
 		{"a=%zz&password=%", true},
 		{"=password&&x=1", false},
+		{"token=x", false},
+		{"refresh_token=x", true},
+		{"a&refreshToken", true},
+		{"access%5ftoken=", true},
+		{"accessToken=x", true},
 	};
 
 	(void)state;
@@ -140,7 +145,74 @@ static void test_credentials_in_a_query(void **state)
 	}
 }
 
-/* ---- the grant ---- */
+/* ---- tokens in a body ---- */
+
+typedef enum fault reader(const struct secret *body, enum http_media_type type,
+			  struct oauth_fields *ret_fields);
+
+static const struct token_body_row {
+	reader *read;
+	enum http_media_type type;
+	const char *body;
+	enum fault fault;
+	const char *refresh_token; /* after FAULT_NONE */
+	const char *access_token;
+} token_body_rows[] = {
+	{oauth_read_refresh, HTTP_MEDIA_JSON, "{\"refresh_token\":\"r\"}", FAULT_NONE, "r", ""},
+	{oauth_read_refresh, HTTP_MEDIA_JSON, "{\"refreshToken\":\" r \"}", FAULT_NONE, " r ", ""},
+	{oauth_read_refresh, HTTP_MEDIA_FORM, "refresh_token=r%2B+", FAULT_NONE, "r+ ", ""},
+	{oauth_read_refresh, HTTP_MEDIA_FORM, "refreshToken=r", FAULT_NONE, "r", ""},
+	/* Its access token is none of this route's. */
+	{oauth_read_refresh, HTTP_MEDIA_JSON, "{\"refreshToken\":\"r\",\"access_token\":1}",
+	 FAULT_NONE, "r", ""},
+	{oauth_read_refresh, HTTP_MEDIA_JSON, "{\"access_token\":\"a\"}", FAULT_TOKEN_MISSING, NULL,
+	 NULL},
+	{oauth_read_refresh, HTTP_MEDIA_JSON, "{\"refresh_token\":null}", FAULT_TOKEN_MISSING, NULL,
+	 NULL},
+	{oauth_read_refresh, HTTP_MEDIA_JSON, "{\"username\":\"a\",\"password\":\"b\"}",
+	 FAULT_TOKEN_MISSING, NULL, NULL},
+	{oauth_read_refresh, HTTP_MEDIA_FORM, "refresh_token=", FAULT_TOKEN_MISSING, NULL, NULL},
+	{oauth_read_refresh, HTTP_MEDIA_FORM, "refresh_token=a&refreshToken=a",
+	 FAULT_FIELD_REPEATED, NULL, NULL},
+	{oauth_read_refresh, HTTP_MEDIA_JSON, "{\"refreshToken\":\"a\",\"refresh_token\":\"b\"}",
+	 FAULT_FIELD_REPEATED, NULL, NULL},
+	{oauth_read_refresh, HTTP_MEDIA_FORM, "refresh_token=%00", FAULT_FIELD_TEXT, NULL, NULL},
+	{oauth_read_refresh, HTTP_MEDIA_JSON, "[]", FAULT_BODY_SYNTAX, NULL, NULL},
+	{oauth_read_logout, HTTP_MEDIA_JSON, "{\"access_token\":\"a\"}", FAULT_NONE, "", "a"},
+	{oauth_read_logout, HTTP_MEDIA_FORM, "accessToken=a", FAULT_NONE, "", "a"},
+	{oauth_read_logout, HTTP_MEDIA_JSON, "{\"refreshToken\":\"r\",\"accessToken\":\"a\"}",
+	 FAULT_NONE, "r", "a"},
+	{oauth_read_logout, HTTP_MEDIA_FORM, "refresh_token=r&access_token=a", FAULT_NONE, "r",
+	 "a"},
+	{oauth_read_logout, HTTP_MEDIA_FORM, "", FAULT_TOKEN_MISSING, NULL, NULL},
+	{oauth_read_logout, HTTP_MEDIA_JSON, "{\"token\":\"a\"}", FAULT_TOKEN_MISSING, NULL, NULL},
+	{oauth_read_logout, HTTP_MEDIA_FORM, "access_token=a&accessToken=a", FAULT_FIELD_REPEATED,
+	 NULL, NULL},
+};
+
+static void test_token_bodies(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < sizeof(token_body_rows) / sizeof(token_body_rows[0]); i++) {
+		const struct token_body_row *row = &token_body_rows[i];
+		struct oauth_fields read;
+		struct secret body;
+
+		set(&body, row->body);
+		oauth_fields_init(&read);
+		if (row->read(&body, row->type, &read) != row->fault)
+			fail_msg("%s", row->body);
+		assert_string_equal(secret_str(&read.refresh_token),
+				    row->refresh_token ? row->refresh_token : "");
+		assert_string_equal(secret_str(&read.access_token),
+				    row->access_token ? row->access_token : "");
+		assert_int_equal(secret_len(&read.username), 0);
+		oauth_fields_clear(&read);
+		secret_clear(&body);
+	}
+}
+
+/* ---- what is sent ---- */
 
 static void check_grant(char *scope, const char *expected)
 {
@@ -168,6 +240,42 @@ static void test_grant(void **state)
 	check_grant((char[]){"read write"},
 		    "client_id=id+1&client_secret=s%26%3D%25&username=zo%C3%AB&"
 		    "password=a%2Bb+c*-._%7E&grant_type=password&scope=read+write");
+}
+
+typedef enum fault writer(const struct config *config, const struct oauth_fields *fields,
+			  struct secret *ret_body);
+
+static void check_written(writer *write, const char *refresh_token, const char *access_token,
+			  const char *expected)
+{
+	struct config config = {.client_id = (char[]){"id"}, .scope = (char[]){"read"}};
+	struct oauth_fields fields;
+	struct secret body;
+
+	set(&config.client_secret, "s");
+	oauth_fields_init(&fields);
+	secret_set(&fields.refresh_token, refresh_token, strlen(refresh_token));
+	secret_set(&fields.access_token, access_token, strlen(access_token));
+	secret_init(&body, 0);
+	assert_int_equal(write(&config, &fields, &body), FAULT_NONE);
+	assert_string_equal(secret_str(&body), expected);
+	secret_clear(&body);
+	oauth_fields_clear(&fields);
+	secret_clear(&config.client_secret);
+}
+
+static void test_refresh_and_revocation(void **state)
+{
+	(void)state;
+	check_written(oauth_write_refresh_grant, "r&=+", "",
+		      "client_id=id&client_secret=s&refresh_token=r%26%3D%2B&"
+		      "grant_type=refresh_token");
+	check_written(oauth_write_revocation, "r", "",
+		      "client_id=id&client_secret=s&token=r&token_type_hint=refresh_token");
+	check_written(oauth_write_revocation, "", "a%",
+		      "client_id=id&client_secret=s&token=a%25&token_type_hint=access_token");
+	check_written(oauth_write_revocation, "r", "a",
+		      "client_id=id&client_secret=s&token=r&token_type_hint=refresh_token");
 }
 
 /* ---- answers ---- */
@@ -294,6 +402,48 @@ static void test_errors(void **state)
 	}
 }
 
+static const struct {
+	long status;
+	const char *body;
+	bool is_html;
+	unsigned retry_after_s;
+	enum fault fault;
+	bool has_hint;
+} revocation_rows[] = {
+	{200, "", true, 0, FAULT_NONE, false},
+	{200, PAGE, true, 0, FAULT_NONE, false},
+	{204, "", false, 0, FAULT_NONE, false},
+	/* The token is dead, whatever the server calls that. */
+	{400, ERROR("invalid_grant"), false, 0, FAULT_NONE, false},
+	{401, ERROR("invalid_client"), false, 0, FAULT_CLIENT_REJECTED, true},
+	{400, ERROR("unsupported_token_type"), false, 0, FAULT_UPSTREAM_CONTRACT, false},
+	{400, ERROR("invalid_request"), false, 0, FAULT_UPSTREAM_CONTRACT, true},
+	{301, "", true, 0, FAULT_UPSTREAM_REDIRECT, true},
+	{404, PAGE, true, 0, FAULT_UPSTREAM_MALFORMED, true},
+	{404, "{}", false, 0, FAULT_UPSTREAM_MALFORMED, true},
+	{403, PAGE, true, 0, FAULT_UPSTREAM_WAF, false},
+	{429, "", false, 7, FAULT_UPSTREAM_429, false},
+	{503, "", false, 7, FAULT_UPSTREAM_BUSY, false},
+	{500, PAGE, true, 0, FAULT_UPSTREAM_5XX, false},
+};
+
+static void test_revocations(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < sizeof(revocation_rows) / sizeof(revocation_rows[0]); i++) {
+		struct secret body;
+
+		set(&body, revocation_rows[i].body);
+		struct oauth_verdict verdict = oauth_read_revocation(&(struct oauth_answer){
+			revocation_rows[i].status, revocation_rows[i].is_html,
+			revocation_rows[i].retry_after_s, &body});
+		if (verdict.fault != revocation_rows[i].fault ||
+		    (verdict.hint != NULL) != revocation_rows[i].has_hint)
+			fail_msg("%ld %s", revocation_rows[i].status, revocation_rows[i].body);
+		secret_clear(&body);
+	}
+}
+
 static void test_error_of_our_own(void **state)
 {
 	struct secret body;
@@ -338,9 +488,12 @@ int main(void)
 		cmocka_unit_test(test_form_credentials),
 		cmocka_unit_test(test_field_ceiling),
 		cmocka_unit_test(test_credentials_in_a_query),
+		cmocka_unit_test(test_token_bodies),
 		cmocka_unit_test(test_grant),
+		cmocka_unit_test(test_refresh_and_revocation),
 		cmocka_unit_test(test_tokens),
 		cmocka_unit_test(test_errors),
+		cmocka_unit_test(test_revocations),
 		cmocka_unit_test(test_error_of_our_own),
 		cmocka_unit_test(test_fault_table),
 	};
