@@ -51,6 +51,21 @@ static const struct gateway_route {
 
 /* ---- the end of a request ---- */
 
+/* Faults of the request itself are told as on any other route. */
+static bool is_about_health(const struct http_exchange *x, enum fault fault)
+{
+	return x->route && x->route->is_health &&
+	       (fault == FAULT_NONE || faults[fault].status >= 500);
+}
+
+/* Whoever asks for our health again and again is not to fill the log with what it says already. */
+static bool is_repetition(const struct http_exchange *x, enum fault fault)
+{
+	bool is_news = x->upstream_status > 0 || *x->note;
+
+	return is_about_health(x, fault) && (fault == FAULT_NONE || !is_news);
+}
+
 static void write_log(const struct http_exchange *x, enum fault fault, int status)
 {
 	enum fault told = x->is_off_contract ? FAULT_UPSTREAM_CONTRACT : fault;
@@ -60,8 +75,7 @@ static void write_log(const struct http_exchange *x, enum fault fault, int statu
 
 	if (told == FAULT_NONE)
 		event = x->route->event;
-	/* Whoever asks again and again is not to fill the log. */
-	if (told == FAULT_NONE && x->route->is_health)
+	if (is_repetition(x, fault))
 		level = LOG_DEBUG;
 	log_open(&line, level, event);
 	log_str(&line, "request_id", x->request_id);
@@ -109,6 +123,8 @@ static void reply_with_health(struct http_exchange *x, enum fault fault)
 	bool is_written;
 
 	x->reply.status = fault == FAULT_NONE ? 200 : 503;
+	if (x->reply.retry_after_s == 0)
+		x->reply.retry_after_s = faults[fault].retry_after_s;
 	secret_truncate(body, 0);
 	is_written = secret_append_str(body, "{\"status\":\"") &&
 		     secret_append_str(body, fault == FAULT_NONE ? x->route->event : "unavailable");
@@ -117,13 +133,6 @@ static void reply_with_health(struct http_exchange *x, enum fault fault)
 			     secret_append_str(body, reason);
 	if (!is_written || !secret_append_str(body, "\"}"))
 		secret_clear(body);
-}
-
-/* Faults of the request itself are told as on any other route. */
-static bool is_about_health(const struct http_exchange *x, enum fault fault)
-{
-	return x->route && x->route->is_health &&
-	       (fault == FAULT_NONE || faults[fault].status >= 500);
 }
 
 static void answer(struct http_exchange *x, enum fault fault)
@@ -194,6 +203,8 @@ static enum fault guard(const struct gateway *gateway, const struct http_exchang
 		return FAULT_CREDENTIALS_IN_URL;
 	if (!request->method || strcmp(request->method, x->route->method) != 0)
 		return FAULT_METHOD;
+	if (gateway->is_stopping && x->route->handle == session_probe)
+		return FAULT_STOPPING;
 	if (gateway->closed != FAULT_NONE && x->route->handle != answer_alive)
 		return gateway->closed;
 	if (x->route->is_health)

@@ -14,6 +14,7 @@ struct gateway {
 	struct session *session; /* borrowed; NULL while closed says that settings are bad */
 	enum fault closed;       /* what every login is told; FAULT_NONE: logins are served */
 	const char *closed_note; /* why, for the log; or NULL. Borrowed */
+	bool is_stopping;        /* /readyz says so, while logins are still served */
 };
 
 /* Serves one request: fills in the reply and calls x->finish(), exactly once, perhaps before this

@@ -46,7 +46,6 @@ struct service {
 	LIST_HEAD(backend_list, backend) backends;
 	struct gateway gateway;
 	struct fastcgi *door;
-	bool is_stopping;
 	struct loop_timer refuse_timer;
 	struct loop_timer stop_timer;
 	long upstream_max;   /* descriptors for a backend */
@@ -256,9 +255,9 @@ static void stop(struct service *service)
 	const struct backend *backend = LIST_FIRST(&service->backends);
 	long timeout_ms = 0;
 
-	if (service->is_stopping)
+	if (service->gateway.is_stopping)
 		return;
-	service->is_stopping = true;
+	service->gateway.is_stopping = true;
 	for (; backend; backend = LIST_NEXT(backend, entry)) {
 		if (timeout_ms < backend->config.timeout_ms)
 			timeout_ms = backend->config.timeout_ms;
@@ -278,7 +277,7 @@ static void on_signal(void *context, int signal)
 
 	if (signal != SIGHUP)
 		stop(service);
-	else if (!service->is_stopping)
+	else if (!service->gateway.is_stopping)
 		reload(service);
 }
 

@@ -12,36 +12,63 @@
 
 /* ---- what upstream's answers tell of its health ---- */
 
-/* Whether a fault is upstream's or our configuration's, and so every login's. */
-static bool is_everybodys(enum fault fault)
+enum blame {
+	NOBODYS,    /* of all others: upstream answers, and takes us for its client */
+	EVERYBODYS, /* every login meets this fault */
+	SOMEBODYS,  /* perhaps every login does; perhaps one user's password or token is to blame,
+		     * at which a firewall or upstream itself takes offence */
+	TELLS_NOTHING, /* it is our own want of room or memory */
+};
+
+static enum blame blame(enum fault fault)
 {
 	switch (fault) {
 	case FAULT_CLIENT_REJECTED:
-	case FAULT_UPSTREAM_CONTRACT:
-	case FAULT_UPSTREAM_WAF:
 	case FAULT_UPSTREAM_BUSY:
-	case FAULT_UPSTREAM_5XX:
 	case FAULT_UPSTREAM_UNREACHABLE:
-	case FAULT_UPSTREAM_TIMEOUT:
-	case FAULT_UPSTREAM_LOST:
 	case FAULT_UPSTREAM_TLS:
 	case FAULT_UPSTREAM_REDIRECT:
+		return EVERYBODYS;
+	case FAULT_UPSTREAM_CONTRACT:
+	case FAULT_UPSTREAM_WAF:
+	case FAULT_UPSTREAM_5XX:
+	case FAULT_UPSTREAM_TIMEOUT:
+	case FAULT_UPSTREAM_LOST:
 	case FAULT_UPSTREAM_MALFORMED:
-		return true;
+		return SOMEBODYS;
+	case FAULT_OVERLOADED:
+	case FAULT_NO_MEMORY:
+		return TELLS_NOTHING;
 	default:
-		return false;
+		return NOBODYS;
 	}
 }
 
-/* Takes the fault that a grant ended with. One that is nobody's but the user's tells that upstream
- * is well; one of our own want of memory or room tells nothing. */
+static void set_health(struct session_health *health, enum fault fault)
+{
+	health->is_known = true;
+	health->is_doubted = false;
+	health->fault = fault;
+	health->at_us = loop_clock_us();
+}
+
+/* Takes the fault that a user's grant ended with. No user can make us look ill to all others: at
+ * worst the next question is asked sooner. */
 static void note_health(struct session_health *health, enum fault fault)
 {
-	if (fault == FAULT_OVERLOADED || fault == FAULT_NO_MEMORY)
-		return;
-	health->is_known = true;
-	health->fault = is_everybodys(fault) ? fault : FAULT_NONE;
-	health->at_us = loop_clock_us();
+	switch (blame(fault)) {
+	case NOBODYS:
+		set_health(health, FAULT_NONE);
+		break;
+	case EVERYBODYS:
+		set_health(health, fault);
+		break;
+	case SOMEBODYS:
+		health->is_doubted = true;
+		break;
+	case TELLS_NOTHING:
+		break;
+	}
 }
 
 /* ---- from upstream's answer to ours ---- */
@@ -278,16 +305,19 @@ static void on_probe_answer(void *context, struct upstream_answer *answer)
 	take_traits(x, answer);
 	fault = read_grant(x, answer);
 	secret_clear(&x->reply.body);
+	if (blame(fault) == NOBODYS)
+		fault = FAULT_NONE;
 	health->is_asking = false;
-	note_health(health, fault);
-	x->answer(x, is_everybodys(fault) ? fault : FAULT_NONE);
+	if (blame(fault) != TELLS_NOTHING)
+		set_health(health, fault);
+	x->answer(x, fault);
 }
 
 void session_probe(struct session *session, struct http_exchange *x, enum http_media_type type)
 {
 	struct session_health *health = &session->health;
-	uint64_t fresh_us =
-		(health->fault == FAULT_NONE ? HEALTH_FRESH_MS : HEALTH_RETRY_MS) * 1000ULL;
+	bool is_good = health->fault == FAULT_NONE && !health->is_doubted;
+	uint64_t fresh_us = (is_good ? HEALTH_FRESH_MS : HEALTH_RETRY_MS) * 1000ULL;
 	struct oauth_fields fields;
 	struct secret body;
 	enum fault fault = FAULT_NO_MEMORY;

@@ -17,6 +17,7 @@
 struct session_health {
 	bool is_known;
 	bool is_asking;   /* a probe is under way */
+	bool is_doubted;  /* since then something failed that may have been one user's fault */
 	enum fault fault; /* FAULT_NONE: reachable, and our client is accepted */
 	uint64_t at_us;   /* loop_clock_us() */
 };
@@ -38,10 +39,10 @@ void session_refresh(struct session *session, struct http_exchange *x, enum http
 /* POST /logout: the revocation. After FAULT_NONE the reply's status is 204. */
 void session_logout(struct session *session, struct http_exchange *x, enum http_media_type type);
 
-/* Whether a login would work, as far as upstream goes: what the last call told, or if that is
- * HEALTH_FRESH_MS old, what a refresh grant with a made-up token tells, which touches no account.
- * FAULT_NONE, or the fault that a login would meet; FAULT_UNCHECKED while the first probe is under
- * way. */
+/* GET /readyz: whether a login would work, as far as upstream goes. That is what the last call
+ * told; or if that is HEALTH_FRESH_MS old (HEALTH_RETRY_MS, if it was not good), what a refresh
+ * grant with a made-up token tells, which touches no account. FAULT_NONE, or the fault that a login
+ * would meet; FAULT_UNCHECKED while the first such probe is under way. */
 void session_probe(struct session *session, struct http_exchange *x, enum http_media_type type);
 
 #endif
