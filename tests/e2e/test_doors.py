@@ -10,7 +10,7 @@ import urllib.parse
 
 import pytest
 
-from servers import (apache, caddy, client, haproxy, lighttpd, nginx_door, procfs, source,
+from servers import (apache, caddy, client, haproxy, lighttpd, nginx_door, ports, procfs, source,
                      spawn_fcgi, upstream)
 from servers.chain import new_request_id
 from servers.door import settings_for
@@ -40,6 +40,7 @@ THEIRS = {"server", "date", "connection", "keep-alive", "content-length", "trans
 
 BODY_MAX = source.ceiling("BODY_MAX_BYTES")
 GOOD = client.json_body(USER, PASSWORD)
+TOKEN = b'{"refresh_token":"kennwort"}'
 SLOW_S = 1.0
 PIECE = 7
 HUGE = 256 * 1024
@@ -48,14 +49,16 @@ HUGE = 256 * 1024
 class Case:
     """One input, and what must come of it.
 
-    symbol: the row of fault.h that the reply is; None for a token. request: as client.send()
-    takes it, but for the body, which may be a function that makes it. reply: what the token
-    server does. headers: ours beyond the fixed ones. is_down: nobody listens there.
+    symbol: the row of fault.h that the reply is; None for a token, or for 204 if there is
+    nothing to say. request: as client.send() takes it, but for the body, which may be a function
+    that makes it. reply: what the token server does. headers: ours beyond the fixed ones.
+    is_down: nobody listens there.
     """
 
-    def __init__(self, symbol=None, *, body=GOOD, reply=None, headers=None, is_down=False,
-                 query="", **request):
+    def __init__(self, symbol=None, *, route="/login", body=GOOD, reply=None, headers=None,
+                 is_down=False, query="", **request):
         self.symbol = symbol
+        self.route = route
         self.request = request
         self.query = query
         self.reply = reply
@@ -65,23 +68,27 @@ class Case:
 
     @property
     def status(self):
-        return source.faults()[self.symbol].status if self.symbol else 200
+        if self.symbol:
+            return source.faults()[self.symbol].status
+        return 204 if self.route == "/logout" else 200
 
     @property
     def event(self):
-        return source.faults()[self.symbol].event if self.symbol else "login_ok"
+        table, row = (source.faults(), self.symbol) if self.symbol else \
+            (source.routes(), self.route)
+        return table[row].event
 
     def json(self, request_id):
-        """The reply's body."""
+        """The reply's body; None where there is none."""
         if not self.symbol:
-            return upstream.token_members()
+            return upstream.token_members() if self.status == 200 else None
         fault = source.faults()[self.symbol]
         return {"error": fault.code, "error_description": fault.description,
                 "request_id": request_id}
 
     def send(self, door, request_id):
         body = self._body() if callable(self._body) else self._body
-        return client.send(door.origin, body, path=door.login_path + self.query,
+        return client.send(door.origin, body, path=door.path_of(self.route) + self.query,
                            headers={"X-Request-Id": request_id}, **self.request)
 
 
@@ -124,6 +131,24 @@ CASES = {
     "asked to wait": Case("UPSTREAM_429",
                           reply=upstream.status(429, headers=[("Retry-After", "7")]),
                           headers={"retry-after": "7"}),
+    "refresh": Case(route="/refresh", body=TOKEN),
+    "refresh by form": Case(route="/refresh", body=b"refreshToken=kennwort",
+                            content_type=client.FORM),
+    "refresh chunked": Case(route="/refresh", body=chunks(TOKEN)),
+    "dead refresh token": Case("REFRESH_REFUSED", route="/refresh", body=TOKEN,
+                               reply=upstream.error("invalid_grant"),
+                               headers={"www-authenticate": CHALLENGE}),
+    "lost refresh": Case("UPSTREAM_LOST", route="/refresh", body=TOKEN, reply=upstream.hang_up),
+    "refresh without a token": Case("TOKEN_MISSING", route="/refresh", body=b"{}"),
+    "token in the URL": Case("CREDENTIALS_IN_URL", route="/refresh", body=TOKEN,
+                             query="?refresh_token=Kennwort"),
+    "logout": Case(route="/logout", body=TOKEN, reply=upstream.status(200, "")),
+    "logout by form": Case(route="/logout", body=b"accessToken=kennwort",
+                           content_type=client.FORM, reply=upstream.status(200, "")),
+    "logout by GET": Case("METHOD", route="/logout", method="GET", body=b"",
+                          headers={"allow": ALLOW}),
+    "logout refused": Case("CLIENT_REJECTED", route="/logout", body=TOKEN,
+                           reply=upstream.error("invalid_client", 401)),
 }
 
 
@@ -189,6 +214,8 @@ def check_headers(reply, more, request_id):
     """Ours are there once each with the right values, and no other of ours; and nothing else
     but what web servers add."""
     wanted = {**FIXED_HEADERS, **more, "x-request-id": request_id}
+    if reply.status == 204:
+        del wanted["content-type"]
     names = {name.lower() for name in reply.headers}
     for name in OURS & names:
         assert reply.headers.get_all(name) == [wanted.get(name)], (name, reply)
@@ -211,22 +238,49 @@ def test_cell(door, behind, name):
         assert not [entry for entry in door.entries() if entry.get("request_id") == request_id]
         return
     assert reply.status == case.status, reply
-    assert reply.json == case.json(request_id)
+    assert (reply.json if reply.body else None) == case.json(request_id)
     check_headers(reply, case.headers, request_id)
     entry = door.entry_for(request_id)
     assert (entry["event"], entry["status"]) == (case.event, case.status)
-    assert (entry["route"], entry["client"]) == ("/login", "127.0.0.1")
+    assert (entry["route"], entry["client"]) == (case.route, "127.0.0.1")
     if name == "slow":
         assert entry["ms"]["total"] >= SLOW_S * 1000
 
 
-def test_options(door):
+@pytest.mark.parametrize("route", ["/login", "/refresh", "/logout"])
+def test_options(door, route):
     request_id = new_request_id()
-    reply = client.send(door.origin, path=door.login_path, method="OPTIONS", content_type=None,
+    reply = client.send(door.origin, path=door.path_of(route), method="OPTIONS", content_type=None,
                         headers={"X-Request-Id": request_id})
     assert (reply.status, reply.body) == (204, b"")
     assert reply.headers.get_all("Allow") == [ALLOW]
     assert reply.headers.get_all("X-Request-Id") == [request_id]
+
+
+def ask_health(door, route, **how):
+    return client.send(door.origin, path=door.path_of(route), method="GET", content_type=None,
+                       **how)
+
+
+@pytest.mark.parametrize("route, word", [("/healthz", "alive"), ("/readyz", "ready")])
+def test_health(door, behind, route, word):
+    behind.server.always = upstream.error("invalid_grant")
+    reply = ask_health(door, route)
+    if not door.has_health:
+        assert reply.status == 404
+        return
+    assert (reply.status, reply.json) == (200, {"status": word}), reply
+    assert reply.headers.get_all("Cache-Control") == ["no-store"]
+
+
+@pytest.mark.parametrize("route", ["/healthz", "/readyz"])
+def test_health_is_not_told_to_others(door, route):
+    outside = ports.outside_address()
+    if not outside:
+        pytest.skip("this machine has no address but loopback")
+    assert ask_health(door, route, source=outside).status == (403 if door.has_health else 404)
+    reply = client.send(door.origin, GOOD, path=door.login_path, source=outside)
+    assert reply.status == 200
 
 
 def test_request_id_of_the_program(door):
@@ -277,6 +331,9 @@ def test_client_that_leaves(door, behind):
     entry = door.entry_for(request_id)
     held.release()
     assert entry["event"] == ("client_abort" if door.sees_abort else "login_ok")
+    if door.sees_abort:
+        received = behind.server.wait_for_requests(2)
+        assert received[-1].path == upstream.REVOKE_PATH
 
 
 # Once with the real thing

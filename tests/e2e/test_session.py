@@ -362,7 +362,7 @@ class Session:
         self.token = chain.login_json("alice", USERS["alice"]).json
 
     def send(self, route, kind=client.JSON, **fields):
-        return self.chain.send(encode(kind, fields.items()), kind, path=route)
+        return self.chain.send(encode(kind, list(fields.items())), kind, path=route)
 
     def refresh(self, **how):
         return self.send("/refresh", refresh_token=self.token["refresh_token"], **how)

@@ -40,7 +40,7 @@ DocumentRoot "{folder}/site"
 """
 FCGID_DIFFERENCES = dict.fromkeys(
     ("huge", "huge chunked"), (500, "FcgidMaxRequestLen: mod_fcgid's own page"))
-BASE_MODULES = ("authz_core",)
+BASE_MODULES = ("authz_core", "authz_host")  # as Debian enables them
 
 
 def binary():
@@ -166,6 +166,7 @@ class HtaccessDoor(ApacheDoor):
     """A customer's folder on a shared host: .htaccess may set what AllowOverride lets it, and the
     customer's home is not in the document root."""
 
+    has_health = False  # there is a line for it, but it would be for all the world
     # What the shipped files need, and no more.
     overrides = "FileInfo AuthConfig Options=ExecCGI"
     host = ""

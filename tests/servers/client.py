@@ -32,11 +32,13 @@ class Reply:
 
 
 def send(origin, body=b"", content_type=JSON, *, path="/login", method="POST", headers=None,
-         timeout=30):
+         timeout=30, source=None):
     """One request over plain HTTP/1.1, on a connection of its own. A body that is not bytes but
-    an iterable of bytes is sent chunked."""
+    an iterable of bytes is sent chunked. source: the address that it comes from."""
     address = urllib.parse.urlsplit(origin)
-    connection = http.client.HTTPConnection(address.hostname, address.port, timeout=timeout)
+    host = "127.0.0.1" if source else address.hostname
+    connection = http.client.HTTPConnection(host, address.port, timeout=timeout,
+                                            source_address=(source, 0) if source else None)
     all_headers = {"Content-Type": content_type} if content_type else {}
     all_headers.update(headers or {})
     is_chunked = not isinstance(body, bytes)

@@ -31,6 +31,7 @@ class Door:
     login_path: to be added to `origin`, which open() sets ("http://127.0.0.1:PORT").
     differences: {case: (status, why)}, where the web server itself answers before the program.
     sees_abort: whether the program learns that a client left in the middle of a login.
+    has_health: whether /healthz and /readyz are served, to this machine alone.
     settings: the program's, all text. folder: the door's own, for the web server's workers to
     pass through; from folders.make_folder().
     """
@@ -39,6 +40,7 @@ class Door:
     login_path = "/login"
     differences = {}
     sees_abort = None
+    has_health = True
 
     @classmethod
     def missing(cls):
@@ -92,6 +94,10 @@ class Door:
         return path
 
     # For tests
+
+    def path_of(self, route):
+        """Where a route of the program is: "/refresh"."""
+        return self.login_path.removesuffix("/login") + route
 
     def __enter__(self):
         with contextlib.ExitStack() as stack:

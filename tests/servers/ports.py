@@ -42,6 +42,18 @@ def has_ipv6():
     return True
 
 
+def outside_address():
+    """An IPv4 address of this machine that is not loopback; None if it has none. Nothing is sent:
+    the kernel is asked which address it would send from."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))
+        except OSError:
+            return None
+        address = probe.getsockname()[0]
+    return None if address.startswith("127.") else address
+
+
 def answers_http(host, port, path, timeout=2):
     """Whether a TLS server answers a GET there, whatever the answer and its certificate."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
