@@ -137,7 +137,7 @@ def start_all(stack, options, port, is_sandbox):
     login = make_program(folder, options.binary, sandbox, authority)
     stack.callback(login.stop)
     login.start()
-    front = nginx.Login(folder, login.target, port=port, keep=LINES_KEPT)
+    front = nginx.Site(folder, login.target, port=port, keep=LINES_KEPT)
     stack.callback(front.stop)
     front.start()
     return [server for server in (sandbox, login, front) if server], sandbox
@@ -155,7 +155,8 @@ def introduce(port, sandbox):
     name, password = (USER, dot.USERS[USER]) if sandbox else ("YOUR NAME", "YOUR PASSWORD")
     say(f"""
 bakrypt-login answers on http://localhost:{port}/login
-  before it: nginx, with nginx/bakrypt-login.conf
+  a page to try it on: http://localhost:{port}/
+  before it: nginx, with nginx/bakrypt-login.conf and nginx/bakrypt-login-page.conf
   behind it: {behind}
 
 Log in from another terminal:

@@ -53,3 +53,15 @@ def make_subfolder(folder, name):
         shutil.chown(path, group=web_group())
         path.chmod(0o710)
     return path
+
+
+def copy_for_web(source, folder, name):
+    """A copy of a folder of plain files in one of make_folder(), for the web server to read."""
+    target = make_subfolder(folder, name)
+    for path in pathlib.Path(source).iterdir():
+        copy = target / path.name
+        shutil.copyfile(path, copy)
+        if is_root():
+            shutil.chown(copy, group=web_group())
+            copy.chmod(0o640)
+    return target

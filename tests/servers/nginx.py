@@ -1,6 +1,7 @@
 """nginx without privileges, from a folder of its own, with the files shipped under nginx/.
 
 Login: plain HTTP before the program, with nginx/bakrypt-login.conf.
+Site: the same with the page, by nginx/bakrypt-login-page.conf.
 ExampleSite: TLS, HTTP/2 and a limit per address before the program, by nginx/example-site.conf.
 TlsFront: TLS and HTTP/2 before another HTTPS server, so that the program speaks HTTP/2 to it.
 """
@@ -14,6 +15,8 @@ from servers.process import Process, ServerError
 SHIPPED = pathlib.Path(__file__).resolve().parents[2] / "nginx"
 LOGIN_CONF = SHIPPED / "bakrypt-login.conf"
 EXAMPLE_SITE = SHIPPED / "example-site.conf"
+PAGE_CONF = SHIPPED / "bakrypt-login-page.conf"
+PAGE = SHIPPED.parent / "deploy" / "page"
 
 MAIN = """\
 daemon off;
@@ -114,14 +117,33 @@ class Login(Nginx):
         super().__init__(
             folder, "nginx",
             f"{_upstream(target)}\tserver {{\n{listen}\t\tserver_name localhost;\n"
-            f"\t\tinclude \"{conf}\";\n\t\tlocation / {{\n\t\t\treturn 404;\n\t\t}}\n\t}}\n",
+            f"\t\tinclude \"{conf}\";\n{self._rest(folder)}\t}}\n",
             listens, keep=keep)
+
+    def _rest(self, folder):
+        """The server block's other locations."""
+        return "\t\tlocation / {\n\t\t\treturn 404;\n\t\t}\n"
 
     def _without_keep_conn(self, folder):
         conf = pathlib.Path(folder) / f"bakrypt-login-{self.port}.conf"
         conf.write_text(substitute(LOGIN_CONF, {"fastcgi_keep_conn on;": "fastcgi_keep_conn off;"}),
                         encoding="utf-8")
         return conf
+
+
+class Site(Login):
+    """Login with the page at /. Its files are copies, which nginx's workers may read.
+
+    more: text for the server block, for pages of a test's own.
+    """
+
+    def __init__(self, folder, target, *, more="", **options):
+        self._more = more
+        super().__init__(folder, target, **options)
+
+    def _rest(self, folder):
+        page = folders.copy_for_web(PAGE, folder, f"page-{self.port}")
+        return substitute(PAGE_CONF, {"/usr/share/bakrypt-login/page/": f"{page}/"}) + self._more
 
 
 class ExampleSite(Nginx):
