@@ -121,7 +121,7 @@ static bool text_is_valid(enum setting_type type, const char *text)
 {
 	switch (type) {
 	case TYPE_NETWORK:
-		return strcmp(text, "mainnet") == 0 || strcmp(text, "testnet") == 0;
+		return config_network_url(text) != NULL;
 	case TYPE_URL:
 		return settings_text_is_https_url(text);
 	case TYPE_CLIENT_ID:
@@ -193,15 +193,21 @@ static void setting_settle(struct settings_reading *r, enum setting_id id)
 			     setting->form);
 }
 
+const char *config_network_url(const char *network)
+{
+	if (strcmp(network, "mainnet") == 0)
+		return TOKEN_URL_MAINNET;
+	return strcmp(network, "testnet") == 0 ? TOKEN_URL_TESTNET : NULL;
+}
+
 static void network_settle(struct settings_reading *r)
 {
 	struct config *config = r->config;
+	const char *url = config_network_url(config->network);
 	size_t len = strlen(config->token_url);
 
-	if (strcmp(config->network, "mainnet") == 0)
-		text_set(r, &config->token_url, TOKEN_URL_MAINNET);
-	else if (strcmp(config->network, "testnet") == 0)
-		text_set(r, &config->token_url, TOKEN_URL_TESTNET);
+	if (url)
+		text_set(r, &config->token_url, url);
 	else if (!settings_has(r, NETWORK) && !settings_has(r, TOKEN_URL) && !r->is_incomplete)
 		settings_say(r, FAULT, 0, "%s is not set; set it to %s, or set %s to %s",
 			     settings[NETWORK].name, settings[NETWORK].form,

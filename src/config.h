@@ -51,6 +51,9 @@ typedef void config_finding(void *context, bool is_fault, const char *text);
 bool config_load(struct config *config, const char *file, const struct config *previous,
 		 config_finding *report, void *context);
 
+/* The token URL of a network, by its name. A constant; NULL: there is no such network. */
+const char *config_network_url(const char *network);
+
 /* Wipes and releases. NULL is allowed. */
 void config_clear(struct config *config);
 

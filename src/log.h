@@ -21,7 +21,8 @@
 
 #include "ceilings.h"
 
-enum log_level { LOG_DEBUG, LOG_INFO, LOG_WARN, LOG_ERROR, LOG_CRIT };
+/* LOG_NOTHING: for log_set_level() alone; above every event. */
+enum log_level { LOG_DEBUG, LOG_INFO, LOG_WARN, LOG_ERROR, LOG_CRIT, LOG_NOTHING };
 
 struct log_line {
 	bool is_wanted;

@@ -27,6 +27,10 @@ struct oauth_fields {
 void oauth_fields_init(struct oauth_fields *fields);
 void oauth_fields_clear(struct oauth_fields *fields);
 
+/* Takes a refresh token that no token server gives out: with it one can ask whether the client is
+ * accepted, and touches no account. False without memory. */
+bool oauth_fields_make_up(struct oauth_fields *fields);
+
 /* Each reads what a route takes from a body of the given type: username and password; a refresh
  * token; a refresh token, an access token, or both. Strict: RFC 8259 or the WHATWG URL standard,
  * UTF-8, each field once. Faults: BODY_SYNTAX, FIELD_MISSING (login) or TOKEN_MISSING, FIELD_TEXT,

@@ -7,9 +7,6 @@
 #include "loop.h"
 #include "oauth.h"
 
-/* No token server gives out one like this. */
-#define MADE_UP_TOKEN "bakrypt-login-asks-whether-its-client-is-accepted"
-
 /* ---- what upstream's answers tell of its health ---- */
 
 enum blame {
@@ -333,7 +330,7 @@ void session_probe(struct session *session, struct http_exchange *x, enum http_m
 	}
 	oauth_fields_init(&fields);
 	secret_init(&body, 0);
-	if (secret_append_str(&fields.refresh_token, MADE_UP_TOKEN))
+	if (oauth_fields_make_up(&fields))
 		fault = oauth_write_refresh_grant(session->config, &fields, &body);
 	oauth_fields_clear(&fields);
 	if (fault != FAULT_NONE) {

@@ -33,6 +33,7 @@ struct upstream {
 	uint16_t *served;     /* logins on the present connection from each local port */
 	bool is_multiplexed;  /* the server speaks HTTP/2, or is not known yet */
 	struct trust trust;
+	bool is_inspecting;                /* certificates */
 	void (*on_retired)(void *context); /* NULL: in use */
 	void *retired_context;
 };
@@ -189,6 +190,7 @@ static bool set_up(CURL *easy, const struct upstream *upstream)
 	       !curl_easy_setopt(easy, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2) &&
 	       !curl_easy_setopt(easy, CURLOPT_CAPATH, upstream->trust.directory) &&
 	       !curl_easy_setopt(easy, CURLOPT_CAINFO, upstream->trust.file) &&
+	       !curl_easy_setopt(easy, CURLOPT_CERTINFO, upstream->is_inspecting ? 1L : 0L) &&
 	       !curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_2TLS) &&
 	       !curl_easy_setopt(easy, CURLOPT_PIPEWAIT, 1L) &&
 	       !curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, 0L) &&
@@ -502,6 +504,11 @@ struct upstream *upstream_open(struct loop *loop, const struct config *config, l
 fail:
 	upstream_close(upstream);
 	return NULL;
+}
+
+void upstream_inspect(struct upstream *upstream)
+{
+	upstream->is_inspecting = true;
 }
 
 void upstream_retire(struct upstream *upstream, void (*on_retired)(void *context), void *context)

@@ -10,6 +10,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <time.h>
 
 #include "buf.h"
 #include "config.h"
@@ -27,6 +28,7 @@ struct upstream_answer {
 	struct secret body;     /* the callback may take it by secret_move(); else wiped after it */
 	struct http_phases phases; /* queue_us from the call of upstream_post() */
 	char note[200];            /* detail for the log, without secrets; "" for none */
+	time_t certificate_end;    /* the server's; 0: not asked for, or not known */
 };
 
 /* Called exactly once per upstream_post(), perhaps before that returns. answer is lent. */
@@ -37,6 +39,9 @@ typedef void upstream_done(void *context, struct upstream_answer *answer);
  * constant) says why. Sets up to config->max_in_flight + 3 timers. */
 struct upstream *upstream_open(struct loop *loop, const struct config *config, long connections_max,
 			       const char **ret_fault);
+
+/* From now on answers tell when the server's certificate ends, if they come on a new connection. */
+void upstream_inspect(struct upstream *upstream);
 
 /* Is not going to be given calls, but for what follows from those under way. on_retired is called
  * once, from the loop, when none is under way any more: it may close. */

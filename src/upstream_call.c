@@ -93,6 +93,23 @@ static void read_phases(struct call *call)
 	}
 }
 
+/* The first certificate of the chain is the server's own. */
+static time_t read_certificate_end(CURL *easy)
+{
+	static const char label[] = "Expire date:";
+	struct curl_certinfo *chain = NULL;
+	const struct curl_slist *line = NULL;
+	time_t end;
+
+	if (curl_easy_getinfo(easy, CURLINFO_CERTINFO, &chain) == CURLE_OK && chain &&
+	    chain->num_of_certs > 0)
+		line = chain->certinfo[0];
+	while (line && strncmp(line->data, label, strlen(label)) != 0)
+		line = line->next;
+	end = line ? curl_getdate(line->data + strlen(label), NULL) : 0;
+	return end > 0 ? end : 0;
+}
+
 /* SSL_CONNECT_ERROR stands for both: OpenSSL found the handshake wrong, or the peer hung up in it.
  * Only the first leaves an entry in OpenSSL's error queue, whose text starts so. */
 static bool is_tls_fault(const struct call *call, CURLcode code)
@@ -165,6 +182,7 @@ void upstream_call_judge(struct call *call, CURLcode code)
 	curl_easy_getinfo(call->easy, CURLINFO_RESPONSE_CODE, &answer->status);
 	answer->retry_after_s = read_retry_after(call->easy);
 	answer->fault = upstream_call_classify(call, code);
+	answer->certificate_end = read_certificate_end(call->easy);
 	read_phases(call);
 	if (answer->fault == FAULT_NONE)
 		note_answer(call);

@@ -5,7 +5,7 @@
 PORT is nginx's, 3000 by default. Behind the program stands a sandbox authorization server; with
 BAKRYPT_NETWORK, BAKRYPT_TOKEN_URL or BAKRYPT_CONFIG in the environment it is the real one.
 Ends by Ctrl-C or SIGTERM with everything it started; exit status 0, or 1 if something failed,
-or what `bakrypt-login --check` says of the settings.
+or what `bakrypt-login --check --offline` says of the settings.
 """
 import argparse
 import contextlib
@@ -96,8 +96,8 @@ def check_installed(binary, is_sandbox):
 
 def check_settings(binary):
     """With real settings: lets the program say what is wrong with them."""
-    done = subprocess.run([binary, "--check"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                          stderr=subprocess.STDOUT, text=True, check=False)
+    done = subprocess.run([binary, "--check", "--offline"], stdin=subprocess.DEVNULL,
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
     if done.returncode != 0:
         raise Failure(done.stdout.strip(), done.returncode if done.returncode > 0 else 1)
 

@@ -10,11 +10,11 @@ FLOORS = {
     -1: {"buf", "utf8", "log", "fault", "ceilings", "memory"},
     0: {"config", "settings", "settings_file", "settings_source", "settings_place",
         "settings_text", "http", "form",
-        "json", "loop", "listener", "gate", "trust"},
+        "json", "loop", "listener", "gate", "trust", "terminal"},
     1: {"oauth", "upstream", "upstream_call", "responder"},
     2: {"session"},
     3: {"gateway"},
-    4: {"fastcgi", "cgi", "workers"},
+    4: {"fastcgi", "cgi", "workers", "token", "check"},
     5: {"service"},
     6: {"main"},
 }

@@ -77,6 +77,7 @@ def test_settings():
 def test_exit_statuses():
     code = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "src").glob("*.c"))
     coded = {str(getattr(os, name)) for name in re.findall(r"\bEX_[A-Z]+\b", code)}
+    coded |= set(re.findall(r"^#define REFUSED (\d+)$", code, flags=re.M))
     assert set(re.findall(r"^\.It (\d+)$", section("EXIT STATUS"), flags=re.M)) == coded
 
 
@@ -126,7 +127,7 @@ def test_example_without_its_comment_signs(tmp_path):
              if value and name != "BAKRYPT_TOKEN_URL"]
     path = tmp_path / "settings"
     path.write_text("".join(lines), encoding="ascii")
-    done = program.run_once("--check", "--config", path, settings={
+    done = program.run_once("--check", "--offline", "--config", path, settings={
         "BAKRYPT_CLIENT_ID": "an-id", "BAKRYPT_CLIENT_SECRET": "a-secret"})
     assert done.returncode == 0, done.stdout
     assert "testnet" in done.stdout

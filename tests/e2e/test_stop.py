@@ -424,13 +424,13 @@ def test_check_names_a_bad_setting_too(authority):
 
 
 def test_check_of_good_settings_tells_them_without_the_secret(authority):
-    done = run_once("--check", settings=settings(authority))
+    done = run_once("--check", "--offline", settings=settings(authority))
     assert done.returncode == 0, done
     assert CLIENT_ID in done.stdout
     assert CLIENT_SECRET not in done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("options", [(), ("--check",)], ids=["start", "check"])
+@pytest.mark.parametrize("options", [(), ("--check", "--offline")], ids=["start", "check"])
 def test_secret_file_that_others_can_read_is_refused(folder, authority, options):
     path = folder / "open-secret"
     path.write_text(CLIENT_SECRET)

@@ -44,7 +44,8 @@ class Unit(Program):
         """What the service would find wrong with its settings; gives a CompletedProcess."""
         self._give_credential()
         return self.root.run(*self._as_user(), "env", f"CREDENTIALS_DIRECTORY={CREDENTIALS}",
-                             *self.service["ExecStart"][0].split(), "--check", check=False)
+                             *self.service["ExecStart"][0].split(), "--check", "--offline",
+                             check=False)
 
     def start(self, timeout=15):
         """Starts to listen; the program comes with the first connection."""
