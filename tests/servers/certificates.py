@@ -4,6 +4,7 @@
     leaf = authority.leaf()            # localhost, 127.0.0.1, ::1; trusted by authority.file
     leaf.certificate, leaf.key         # PEM files
     authority.wrong_host()             # trusted, for another name
+    authority.expiring(12)             # trusted, for so many days more
     authority.expired()                # trusted, but it ended
     authority.self_signed()            # for localhost, by nobody
 """
@@ -60,6 +61,10 @@ class Authority:
     def wrong_host(self):
         """Signed and current, but for another host."""
         return self._sign("wrong-host", ("elsewhere.invalid",), starts=-1, ends=30)
+
+    def expiring(self, days):
+        """As leaf(), but it ends in so many days."""
+        return self._sign(f"expiring-{days}", LOCAL_HOSTS, starts=-60, ends=days)
 
     def expired(self):
         """Signed, for localhost, but it ended yesterday."""

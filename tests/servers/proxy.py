@@ -12,10 +12,15 @@ HOST = "127.0.0.1"
 
 
 class Proxy:
-    """targets: what clients asked to be connected to, in this order."""
+    """targets: what clients asked to be connected to, in this order.
 
-    def __init__(self):
+    routes: where the targets are really, {"bakrypt.io:443": ("127.0.0.1", 8443)}; no other is then
+    connected to. None: every target is where it says.
+    """
+
+    def __init__(self, routes=None):
         self.targets = []
+        self._routes = routes
         self._listener = socket.create_server((HOST, 0))
         self.url = f"http://{HOST}:{self._listener.getsockname()[1]}"
         self._sockets = []
@@ -58,7 +63,11 @@ class Proxy:
             return
         self.targets.append(target)
         host, _, port = target.rpartition(":")
-        server = socket.create_connection((host, int(port)))
+        if self._routes is not None and target not in self._routes:
+            client.sendall(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n")
+            return
+        place = self._routes[target] if self._routes is not None else (host, int(port))
+        server = socket.create_connection(place)
         self._sockets.append(server)
         client.sendall(b"HTTP/1.1 200 Connection established\r\nX-Proxy: yes\r\n\r\n")
         self._start(_copy, server, client)
