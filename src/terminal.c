@@ -88,7 +88,7 @@ void terminal_die_by(int signal)
 	sigaction(signal, &action, NULL);
 	sigemptyset(&set);
 	sigaddset(&set, signal);
-	raise(signal);
+	kill(getpid(), signal);
 	sigprocmask(SIG_UNBLOCK, &set, NULL);
 }
 
@@ -96,7 +96,7 @@ void terminal_die_by(int signal)
 static void stop_here(struct question *q)
 {
 	release_signals(q);
-	raise(SIGTSTP);
+	kill(getpid(), SIGTSTP);
 	hold_signals(q);
 }
 
