@@ -1,4 +1,5 @@
 """`bakrypt-login --check`: what is wrong, told without touching an account."""
+import dataclasses
 import json
 import os
 import pathlib
@@ -118,6 +119,7 @@ def test_findings_come_as_they_are_found(env, server, folder):
     """Not all at the end: at a terminal one sees what it waits for."""
     held = upstream.Held(UNKNOWN)
     server.script(KNOWN, held)
+    env["BAKRYPT_TIMEOUT_MS"] = 60000
     path = folder / "check-output"
     with open(path, "w", encoding="ascii") as output:
         process = cgi.start(env, "--check", stdout=output)
@@ -290,6 +292,7 @@ def test_address_of_ones_own_is_no_network(networks, authority):
     servers["mainnet"].always = UNKNOWN
     check_failure(check(env, status=CONFIG), "client", "invalid_client")
     assert proxy.targets == [NETWORKS["mainnet"]]
+    assert len(servers["mainnet"].requests) == 1
 
 
 # The way there -------------------------------------------------------------------------------------
@@ -334,6 +337,15 @@ def test_days_left(authority, days, level):
     assert findings["certificate"]["level"] == level
     assert re.search(rf"for ({days - 1}|{days}) days", findings["certificate"]["detail"])
     assert findings["client"]["level"] == "ok"
+
+
+def test_days_are_those_of_the_server_not_of_its_authority(authority, tmp_path):
+    leaf = authority.expiring(12)
+    chain = tmp_path / "chain.pem"
+    chain.write_text(pathlib.Path(leaf.certificate).read_text(encoding="ascii")
+                     + pathlib.Path(authority.file).read_text(encoding="ascii"), encoding="ascii")
+    findings = with_certificate(dataclasses.replace(leaf, certificate=str(chain)), authority, 0)
+    assert findings["certificate"]["level"] == "warn"
 
 
 @pytest.mark.parametrize("kind, words", [

@@ -162,6 +162,7 @@ def test_signal_that_was_to_be_ignored_is_ignored(env):
     with on_terminal(env, "-u", USER, preexec=ignore) as terminal:
         terminal.expect("Password: ")
         os.kill(terminal.pid, signal.SIGHUP)
+        wait_until(lambda: int(procfs.status(terminal.pid, "ShdPnd"), 16) == 0, 10, "a delivery")
         terminal.type(f"{PASSWORD}\n")
         assert terminal.wait() == 0
 
@@ -279,6 +280,15 @@ def test_file_that_others_can_read_is_refused(env, server, file, mode):
     check_fault(token(env, "-u", USER, "--password-file", path), CONFIG, str(path), "chmod")
     check_fault(token(env, "--refresh-token-file", path), CONFIG, str(path), "chmod")
     assert not server.requests
+
+
+def test_name_of_a_file_cannot_command_the_terminal(env, tmp_path):
+    path = tmp_path / "a\x1b[2Jb"
+    path.write_text(PASSWORD, encoding="utf-8")
+    path.chmod(0o604)
+    done = token(env, "-u", USER, "--password-file", path)
+    check_fault(done, CONFIG, "a?[2Jb")
+    assert "\x1b" not in done.stderr
 
 
 @pytest.mark.parametrize("path", ["/nowhere/password", "/etc", "/dev/zero"])
