@@ -153,6 +153,10 @@ struct errand {
 			    struct secret *ret_body);
 };
 
+static const struct errand login = {oauth_read_login, oauth_write_password_grant};
+static const struct errand refresh = {oauth_read_refresh, oauth_write_refresh_grant};
+static const struct errand logout = {oauth_read_logout, oauth_write_revocation};
+
 static enum fault write_request(const struct errand *errand, const struct config *config,
 				struct http_exchange *x, enum http_media_type type,
 				struct secret *ret_body)
@@ -186,10 +190,6 @@ static void run(struct session *session, struct http_exchange *x, enum http_medi
 }
 
 /* ---- log in ---- */
-
-static const struct errand login = {oauth_read_login, oauth_write_password_grant};
-static const struct errand refresh = {oauth_read_refresh, oauth_write_refresh_grant};
-static const struct errand logout = {oauth_read_logout, oauth_write_revocation};
 
 static void log_orphan(const struct http_exchange *x, enum fault fault)
 {
