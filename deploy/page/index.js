@@ -11,7 +11,7 @@ const FIELDS = [
 	{ name: "expires_in", label: "Life in seconds, when it was given" },
 ];
 const NEWS = {
-	login: "You are signed in.",
+	login: "", // The title says it, and has the focus.
 	refresh: "The token was renewed.",
 	logout: "You are logged out, and the token has ended.",
 	expired: "The token has expired.",

@@ -3,16 +3,16 @@ import re
 
 import pytest
 
-from servers import browser as browsers, nginx, ports, upstream
+from servers import browser as browsers, nginx, upstream
 from servers.client import send
 from servers.dot import USERS
-from servers.process import wait_until
 from servers.program import Program
 from servers.service import PASSWORD, USER
 
 ALICE = "alice"
 SECRET_FIELDS = ("access_token", "refresh_token")
 MODULE = "const page = await import(new URL('bakrypt-login.js', location.href));"
+TAB, ENTER, SPACE = "\ue004", "\ue007", "\ue00d"  # As WebDriver writes them.
 PLAIN_FAILURE = re.compile(r"Failed to load resource: the server responded with a status of [45]")
 
 
@@ -135,7 +135,6 @@ def test_sign_in_and_log_out(visit):
     token = visit.token
     assert visit.browser.find("#title").text == "You are signed in"
     assert visit.browser.focused == "title"
-    assert visit.browser.find("#status").text == "You are signed in."
     assert visit.row("Type") == "Bearer"
     assert visit.row("Scope") == "read write"
     assert re.search(r"^(10 h 0 min 0 s|9 h 59 min 5\d s)$",
@@ -161,7 +160,7 @@ def test_wrong_password(visit):
     for selector in ("#username", "#password"):
         assert visit.browser.find(selector).get_attribute("aria-invalid") == "true"
     visit.browser.screenshot("4-wrong-password")
-    visit.browser.press(USERS[ALICE], "\ue007")  # Typed over what is selected; Enter.
+    visit.browser.press(USERS[ALICE], ENTER)  # Typed over what is selected; Enter.
     visit.wait_for_session()
     assert not visit.browser.is_shown("#error")
 
@@ -261,3 +260,313 @@ def test_log_out_that_fails_can_be_tried_again(script):
     visit.wait_for_form()
     assert [request.path for request in server.requests] == [
         "/auth/token/", "/auth/revoke_token/", "/auth/revoke_token/"]
+
+
+# Time
+
+def test_countdown(script):
+    visit, _ = script(upstream.token(expires_in=125, refresh_token=None))
+    visit.sign_in(USER, "whatever")
+    visit.wait_for_session()
+    assert re.match(r"2\smin [0-5]\ss$", visit.browser.find("#left").text)
+    seen = visit.browser.find("#left").text
+    visit.browser.wait_for(lambda: visit.browser.find("#left").text != seen, "another second")
+    bar = [float(visit.browser.find("#bar").get_property("value"))]
+    visit.browser.wait_for(
+        lambda: float(visit.browser.find("#bar").get_property("value")) < bar[0], "a shorter bar")
+
+
+def test_renewal_before_expiry(script):
+    """Once, with nobody at the keyboard; what was shown stays shown, and the focus where it is."""
+    visit, server = script(upstream.token(expires_in=5),
+                           upstream.token(access_token="the-second", refresh_token="its-refresh"))
+    visit.sign_in(USER, "whatever")
+    visit.wait_for_session()
+    visit.browser.click(".show")
+    focused = visit.browser.focused
+    visit.browser.wait_for(lambda: visit.row("Access token") == "the-second", "the second token")
+    assert visit.browser.find("#status").text == "The token was renewed."
+    assert visit.browser.focused == focused == "Show: Access token"
+    assert "10\u00a0h" in visit.browser.find("#left").text.replace(" ", "\u00a0") or \
+        "9\u00a0h" in visit.browser.find("#left").text.replace(" ", "\u00a0")
+    assert len(server.requests) == 2
+    assert server.requests[1].form["refresh_token"] == [upstream.REFRESH_TOKEN]
+    assert 2.9 < server.requests[1].at - server.requests[0].at < 5
+
+
+def test_expiry_without_renewal(script):
+    visit, server = script(upstream.token(expires_in=2))
+    visit.browser.run("document.getElementById('renews').click();")
+    visit.sign_in(USER, "whatever")
+    visit.wait_for_session()
+    visit.wait_for_status("The token has expired.")
+    assert re.match(r"0\ss$", visit.browser.find("#left").text)
+    assert len(server.requests) == 1
+    visit.browser.click("#renews")
+    visit.wait_for_status("The token was renewed.")
+
+
+def test_many_refreshes_at_once_are_one(script):
+    visit, server = script()
+    visit.sign_in(USER, "whatever")
+    visit.wait_for_session()
+    visit.browser.run_async(MODULE + "await Promise.all([1, 2, 3].map(() => page.refresh()));")
+    assert len(server.requests) == 2
+
+
+def test_pressed_twice(script):
+    held = upstream.Held()
+    visit, server = script(held)
+    visit.sign_in(USER, "whatever")
+    server.wait_for_requests(1)
+    assert visit.browser.find("#login").text == "Signing in …"
+    visit.browser.click("#login")
+    held.release()
+    visit.wait_for_session()
+    assert len(server.requests) == 1
+
+
+# What is not for everybody's eyes
+
+def test_masked_shown_and_masked_again(visit):
+    visit.sign_in()
+    token = visit.wait_for_session().token
+    access, refresh = (token[name] for name in SECRET_FIELDS)
+    visit.check_hidden(access, refresh, USERS[ALICE])
+    assert visit.row("Access token") == visit.row("Refresh token") == "•" * 12
+    visit.browser.click(".show")
+    assert access in visit.browser.text and refresh not in visit.browser.text
+    visit.browser.screenshot("7-token-shown")
+    visit.browser.click(".show")
+    visit.check_hidden(access, refresh)
+
+
+def test_copy(visit):
+    visit.sign_in()
+    token = visit.wait_for_session().token
+    visit.browser.command("Browser.grantPermissions", origin=visit.site.origin,
+                          permissions=["clipboardReadWrite", "clipboardSanitizedWrite"])
+    visit.browser.click(".copy")
+    visit.wait_for_status("Access token: copied.")
+    assert visit.browser.run_async("return navigator.clipboard.readText();") == \
+        token["access_token"]
+    visit.check_hidden(token["access_token"])
+
+
+def test_copy_without_a_clipboard(visit):
+    """As over plain HTTP: the text is selected instead."""
+    visit.browser.run("Object.defineProperty(navigator, 'clipboard', { value: undefined });")
+    visit.sign_in()
+    token = visit.wait_for_session().token
+    visit.browser.click(".copy")
+    visit.wait_for_status("Access token: selected.")
+    assert visit.browser.run("return String(getSelection());") == token["access_token"]
+
+
+def test_nothing_is_stored_or_in_the_address(visit):
+    visit.sign_in()
+    token = visit.wait_for_session().token
+    visit.browser.click("#refresh")
+    visit.wait_for_status("renewed")
+    secrets = [USERS[ALICE], *(token[name] for name in SECRET_FIELDS)]
+    assert visit.browser.url == visit.address
+    assert visit.browser.run("return [localStorage.length, sessionStorage.length, "
+                             "document.cookie, history.state];") == [0, 0, "", None]
+    assert visit.browser.run_async("return [await indexedDB.databases(), await caches.keys()];") \
+        == [[], []]
+    assert visit.browser.command("Network.getAllCookies")["cookies"] == []
+    log = visit.site.log_text()
+    assert "POST /refresh 200" in log
+    assert not [secret for secret in secrets if secret in log]
+    assert {method for method, url, _ in visit.browser.requests()
+            if url.endswith(("/login", "/refresh"))} == {"POST"}
+
+
+def test_back_does_not_bring_the_token_back(visit):
+    visit.sign_in()
+    token = visit.wait_for_session().token
+    visit.browser.click(".show")
+    visit.browser.open(visit.site.origin + "/index.css")
+    visit.browser.back()
+    visit.wait_for_form()
+    assert visit.browser.url == visit.address
+    assert visit.token is None
+    visit.check_hidden(*(token[name] for name in SECRET_FIELDS))
+    assert visit.browser.find("#password").get_attribute("value") == ""
+
+
+def test_a_page_kept_for_going_back_holds_nothing(visit):
+    """What the browser keeps of a page that is left is what its last event leaves."""
+    visit.sign_in()
+    token = visit.wait_for_session().token
+    visit.browser.run("dispatchEvent(new PageTransitionEvent('pagehide', { persisted: true }));")
+    assert visit.browser.is_shown("#form")
+    assert visit.token is None
+    visit.check_hidden(*(token[name] for name in SECRET_FIELDS))
+
+
+# The way it is served
+
+def test_headers(visit):
+    for path, kind in (("/", "html"), ("/index.html", "html"), ("/index.css", "css"),
+                       ("/index.js", "javascript"), ("/bakrypt-login.js", "javascript"),
+                       ("/none", None)):
+        reply = send(visit.site.origin, path=path, method="GET", content_type=None)
+        assert reply.status == (200 if kind else 404)
+        assert not kind or reply.headers["Content-Type"] == f"text/{kind}; charset=utf-8"
+        policy = dict(rule.strip().split(" ", 1)
+                      for rule in reply.headers["Content-Security-Policy"].split(";"))
+        assert policy == {
+            "default-src": "'none'", "script-src": "'self'", "style-src": "'self'",
+            "connect-src": "'self'", "img-src": "data:", "base-uri": "'none'",
+            "form-action": "'none'", "frame-ancestors": "'none'"}
+        assert reply.headers["X-Content-Type-Options"] == "nosniff"
+        assert reply.headers["Referrer-Policy"] == "no-referrer"
+
+
+def test_the_policy_is_in_force(visit):
+    """Or the console's silence in every other test would prove nothing."""
+    visit.browser.run("const script = document.createElement('script');"
+                      "script.textContent = 'document.title = \"run\"';"
+                      "document.body.append(script);")
+    assert visit.browser.run("return document.title;") != "run"
+    visit.browser.ignore("Content Security Policy")
+
+
+def test_nothing_inline():
+    text = (nginx.PAGE / "index.html").read_text(encoding="utf-8")
+    assert not re.search(r"<style|\sstyle=|\son\w+=|<script(?![^>]*\ssrc=)|https?:(?!//www\.w3)", text)
+
+
+def test_under_another_path(browser, folder, dot, authority, has_nginx):
+    with Program(folder, token_url=dot.token_url, ca_file=authority.file) as login, \
+            nginx.Site(folder, login.target, prefix="/account") as site:
+        visit = Visit(browser, site, login, "/account/")
+        visit.sign_in()
+        visit.wait_for_session()
+        browser.click("#refresh")
+        visit.wait_for_status("renewed")
+        browser.click("#logout")
+        visit.wait_for_form()
+        posts = [url for method, url, _ in browser.requests() if method == "POST"]
+    assert posts == [f"{site.origin}/account/{name}" for name in ("login", "refresh", "logout")]
+
+
+# Everybody
+
+def test_keyboard_only(visit):
+    """Tab, Enter and space are enough, and what has the focus is seen to have it."""
+    browser = visit.browser
+    assert browser.focused == "username"
+    browser.press(ALICE, TAB)
+    assert browser.focused == "password"
+    browser.press("x", TAB)
+    assert browser.focused == "reveal"
+    browser.press(SPACE)
+    assert browser.find("#password").get_attribute("type") == "text"
+    browser.press(SPACE, TAB)
+    assert browser.focused == "login"
+    browser.press(ENTER)
+    visit.wait_for_error("wrong")
+    browser.press(USERS[ALICE], ENTER)
+    visit.wait_for_session()
+    passed = []
+    while not passed or passed[-1] != "logout":
+        browser.press(TAB)
+        passed.append(browser.focused)
+        outline = browser.run("return getComputedStyle(document.activeElement).outlineStyle;")
+        assert outline == "solid", passed
+        assert len(passed) < 20, passed
+    assert passed[:3] == ["renews", "Show: Access token", "Copy: Access token"]
+    assert passed[-2:] == ["refresh", "logout"]
+    browser.press(ENTER)
+    visit.wait_for_form()
+
+
+def test_names_for_screen_readers(visit):
+    visit.sign_in(password="wrong")
+    visit.wait_for_error("wrong")
+    nodes = accessible(visit.browser)
+    assert {("textbox", "User name"), ("textbox", "Password"), ("button", "Show the password"),
+            ("button", "Sign in"), ("heading", "Sign in to Bakrypt")} <= nodes
+    assert any(role == "alert" for role, _ in nodes)
+    visit.sign_in()
+    token = visit.wait_for_session().token
+    nodes = accessible(visit.browser)
+    assert {("checkbox", "Renew it before it expires"), ("button", "Show: Access token"),
+            ("button", "Copy: Refresh token"), ("button", "Refresh now"), ("button", "Log out"),
+            ("StaticText", "hidden")} <= nodes
+    assert any(role == "timer" and name.startswith("The token expires in") for role, name in nodes)
+    assert not any(token["access_token"] in name or "•" in name for _, name in nodes)
+
+
+def accessible(browser):
+    """(role, name) of what is offered to screen readers."""
+    nodes = browser.command("Accessibility.getFullAXTree")["nodes"]
+    return {(node["role"]["value"], node.get("name", {}).get("value", "")) for node in nodes
+            if not node["ignored"] and "role" in node}
+
+
+def test_password_managers(visit):
+    browser = visit.browser
+    found = [(browser.find(f"#{name}").get_attribute("autocomplete"),
+              browser.find(f"#{name}").get_attribute("name")) for name in ("username", "password")]
+    assert found == [("username", "username"), ("current-password", "password")]
+    assert browser.run("return document.getElementById('password').form.method;") == "post"
+
+
+@pytest.mark.parametrize("scheme", ("light", "dark"))
+def test_phone(visit, scheme):
+    """Nothing to be scrolled sideways, nothing too small for a finger, enough contrast."""
+    visit.browser.be(browsers.PHONE, prefers_color_scheme=scheme)
+    visit.sign_in(password="wrong")
+    visit.wait_for_error("wrong")
+    check_phone(visit.browser)
+    visit.browser.screenshot(f"8-phone-error-{scheme}")
+    visit.browser.be(browsers.PHONE, prefers_color_scheme=scheme)
+    visit.sign_in()
+    visit.wait_for_session()
+    visit.browser.click(".show")
+    check_phone(visit.browser)
+    visit.browser.screenshot(f"9-phone-session-{scheme}")
+
+
+def check_phone(browser):
+    assert browser.run("return innerWidth;") == browsers.PHONE[0]
+    assert browser.run("return document.documentElement.scrollWidth;") <= browsers.PHONE[0]
+    sizes = browser.run(
+        "return [...document.querySelectorAll('button, input:not([type=checkbox]), .check')]"
+        ".filter((e) => e.checkVisibility()).map((e) => [e.id || e.textContent,"
+        " e.getBoundingClientRect().height]);")
+    assert len(sizes) > 3
+    assert not [size for size in sizes if size[1] < 44]
+    for words, text, ground in browser.run(CONTRASTS):
+        assert contrast(text, ground) >= 4.5, (words, text, ground)
+
+
+CONTRASTS = """
+const solid = (e) => {
+	const ground = getComputedStyle(e).backgroundColor;
+	return ground === "rgba(0, 0, 0, 0)" && e.parentElement ? solid(e.parentElement) : ground;
+};
+return [...document.querySelectorAll("h1, p, label, button, dt, code, span")]
+	.filter((e) => e.checkVisibility() && e.textContent.trim())
+	.map((e) => [e.textContent.trim(), getComputedStyle(e).color, solid(e)]);
+"""
+
+
+def contrast(*colors):
+    """WCAG 2's ratio of two colors, as CSS writes them."""
+    def luminance(color):
+        parts = [int(part) / 255 for part in re.findall(r"\d+", color)[:3]]
+        linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4
+                  for part in parts]
+        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+    darker, lighter = sorted(map(luminance, colors))
+    return (lighter + 0.05) / (darker + 0.05)
+
+
+def test_reduced_motion(visit):
+    visit.browser.be(prefers_reduced_motion="reduce")
+    assert visit.browser.run("return [...document.querySelectorAll('*')]"
+                             ".every((e) => getComputedStyle(e).transitionDuration === '0s');")

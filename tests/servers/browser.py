@@ -152,6 +152,7 @@ class Browser(Process):
         SCREENSHOTS.mkdir(parents=True, exist_ok=True)
         height = self.run("return document.documentElement.scrollHeight;")
         width = self.run("return innerWidth;")
+        self.command("Emulation.setScrollbarsHidden", hidden=True)
         self.command("Emulation.setDeviceMetricsOverride", width=width, height=max(height, 400),
                      deviceScaleFactor=2, mobile=False)
         self._driver.save_screenshot(str(SCREENSHOTS / f"{name}.png"))

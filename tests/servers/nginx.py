@@ -113,7 +113,7 @@ class Login(Nginx):
         if ports.has_ipv6() and (port or not ports.is_listening(("::1", self.port))):
             listens.append(("::1", self.port))
         listen = "".join(f"\t\tlisten {fastcgi_address(address)};\n" for address in listens)
-        conf = LOGIN_CONF if keep_conn else self._without_keep_conn(folder)
+        conf = self._login_conf(folder, keep_conn)
         super().__init__(
             folder, "nginx",
             f"{_upstream(target)}\tserver {{\n{listen}\t\tserver_name localhost;\n"
@@ -124,26 +124,39 @@ class Login(Nginx):
         """The server block's other locations."""
         return "\t\tlocation / {\n\t\t\treturn 404;\n\t\t}\n"
 
-    def _without_keep_conn(self, folder):
+    def _login_conf(self, folder, keep_conn):
+        if keep_conn:
+            return LOGIN_CONF
+        return self._changed(folder, {"fastcgi_keep_conn on;": "fastcgi_keep_conn off;"})
+
+    def _changed(self, folder, changes):
         conf = pathlib.Path(folder) / f"bakrypt-login-{self.port}.conf"
-        conf.write_text(substitute(LOGIN_CONF, {"fastcgi_keep_conn on;": "fastcgi_keep_conn off;"}),
-                        encoding="utf-8")
+        conf.write_text(substitute(LOGIN_CONF, changes), encoding="utf-8")
         return conf
 
 
 class Site(Login):
     """Login with the page at /. Its files are copies, which nginx's workers may read.
 
-    more: text for the server block, for pages of a test's own.
+    prefix: a path before all of it, changed in the first line of both files, as they say. more:
+    text for the server block, for pages of a test's own.
     """
 
-    def __init__(self, folder, target, *, more="", **options):
+    def __init__(self, folder, target, *, prefix="", more="", **options):
+        self._prefix = prefix
         self._more = more
         super().__init__(folder, target, **options)
 
     def _rest(self, folder):
         page = folders.copy_for_web(PAGE, folder, f"page-{self.port}")
-        return substitute(PAGE_CONF, {"/usr/share/bakrypt-login/page/": f"{page}/"}) + self._more
+        return self._more + substitute(PAGE_CONF, {
+            "location / {": f"location {self._prefix}/ {{",
+            "/usr/share/bakrypt-login/page/": f"{page}/"})
+
+    def _login_conf(self, folder, keep_conn):
+        if not self._prefix:
+            return super()._login_conf(folder, keep_conn)
+        return self._changed(folder, {"location ~ ^/(": f"location ~ ^{self._prefix}/("})
 
 
 class ExampleSite(Nginx):
