@@ -15,7 +15,7 @@ LINT_PACKAGES  := $(BUILD_PACKAGES) libcmocka-dev clang-format clang-tidy cppche
 DEB_PACKAGES   := $(BUILD_PACKAGES) build-essential debhelper
 HOSTING_PACKAGES := $(BUILD_PACKAGES) dpkg-dev libssl-dev libnghttp2-dev python3
 TEST_PACKAGES  += $(DEB_PACKAGES) $(HOSTING_PACKAGES) lintian mandoc mount procps systemd ca-certificates
-TEST_PACKAGES  += chromium chromium-driver python3-selenium nodejs
+TEST_PACKAGES  += chromium chromium-driver python3-selenium nodejs $(if $(shell command -v npm),,npm)
 
 LIBRARIES := fcgi libcurl libcjson
 WARNINGS  := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wstrict-prototypes \
