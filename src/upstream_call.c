@@ -170,7 +170,9 @@ static void note_failure(struct call *call, CURLcode code)
 		reason = "over its ceiling";
 	else if (code == CURLE_SEND_FAIL_REWIND)
 		reason = "the kept connection was closed under the request";
-	snprintf(answer->note, sizeof(answer->note), "%s: %.180s", phase_name(call), reason);
+	/* libcurl gives no time of connecting where TLS fails. */
+	snprintf(answer->note, sizeof(answer->note), "%s: %.180s",
+		 is_tls_fault(call, code) ? "tls" : phase_name(call), reason);
 	for (size_t len = strlen(answer->note); len > 0 && answer->note[len - 1] == ' ';)
 		answer->note[--len] = '\0';
 }

@@ -5,6 +5,7 @@ Unit tests first, then checks, then whatever else, then end to end. The last lin
 """
 import os
 import pathlib
+import signal
 import sys
 
 import pytest
@@ -13,6 +14,11 @@ sys.dont_write_bytecode = True
 
 # pylint: disable=wrong-import-position
 from servers import certificates, dot as dot_server, folders, nginx  # noqa: E402
+
+# What the shell ignores for a job in the background would be ignored by every program under test.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGQUIT, signal.SIG_DFL)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 TESTS = pathlib.Path(__file__).resolve().parent
 ORDER = {"unit": 0, "checks": 1, "e2e": 9}
