@@ -140,13 +140,12 @@ static unsigned choose_generation(struct call *call)
  * two system calls at every login. */
 static void change_generation(struct upstream *upstream)
 {
-	struct call *call;
+	struct call *call = LIST_FIRST(&upstream->calls);
 
 	upstream->generation++;
 	upstream->is_worn = false;
 	upstream->pioneer = NULL;
-	LIST_FOREACH(call, &upstream->calls, entry)
-	{
+	for (; call; call = LIST_NEXT(call, entry)) {
 		if (call->generation != upstream->generation && call->easy)
 			curl_easy_setopt(call->easy, CURLOPT_FORBID_REUSE, 1L);
 	}
