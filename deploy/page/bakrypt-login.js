@@ -42,14 +42,14 @@ const RETRY_MAX_S = 60;
 const WAKING = ["focus", "online", "pageshow", "visibilitychange"];
 
 const AGAIN = "Try again in a moment.";
-const OPERATOR = "Tell the people who run this site, with the number below.";
+const OPERATOR = "Tell the people who run this site, with the request number.";
 
 /** What happened and what to do, for a person: by the answer's status. */
 const SENTENCES = {
 	400: ["The request could not be read.", "Check what you typed: neither field may be empty."],
 	403: ["Bakrypt does not let this account in.", "It may be locked: ask Bakrypt's support."],
 	413: ["What you typed is too long.", "Check the fields."],
-	429: ["There were too many attempts.", "Wait before the next one."],
+	429: ["There were too many attempts.", AGAIN],
 	500: ["This site's sign-in is not set up correctly. It is not your password.", OPERATOR],
 	502: ["Bakrypt gave an answer that cannot be used.", `${AGAIN} If it stays so: ${OPERATOR}`],
 	503: ["The service is not available at the moment.", AGAIN],
@@ -69,7 +69,12 @@ const OWN_SENTENCES = {
 };
 
 /** @returns {string[]} what happened, what to do */
-function explain(action, status, code) {
+function explain(action, status, code, retryAfter) {
+	const [message, advice] = sayFor(action, status, code);
+	return [message, retryAfter ? advice.replace(AGAIN, `Try again in ${retryAfter} s.`) : advice];
+}
+
+function sayFor(action, status, code) {
 	if (status < 400)
 		return OWN_SENTENCES[code];
 	if (status === 401 && action === "login")
@@ -89,7 +94,7 @@ export class LoginError extends Error {
 	 *	cause?: unknown}} traits
 	 */
 	constructor(action, { status = 0, code, requestId, retryAfter, cause }) {
-		const [message, advice] = explain(action, status, code);
+		const [message, advice] = explain(action, status, code, retryAfter);
 		super(message, { cause });
 		this.name = "LoginError";
 		/** @type {Action} what was tried */
@@ -455,7 +460,7 @@ export class Session extends EventTarget {
 	}
 }
 
-/** The page's session. For another folder or no renewal make one: `new Session({ base: "/x/" })`. */
+/** The page's session. For other options make one of your own: `new Session({ base: "/x/" })`. */
 export const session = new Session();
 
 /** @type {Session["login"]} */

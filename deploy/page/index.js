@@ -2,7 +2,7 @@
 
 import { login, logout, refresh, session } from "./bakrypt-login.js";
 
-const MASK = "•".repeat(12); // Always as long: it tells nothing of the token.
+const MASK = "•".repeat(8); // Always as long: it tells nothing of the token.
 const FIELDS = [
 	{ name: "access_token", label: "Access token", isSecret: true },
 	{ name: "refresh_token", label: "Refresh token", isSecret: true },
@@ -41,11 +41,10 @@ function hideError() {
 }
 
 function showError(error, advice = error.advice) {
-	const wait = error.retryAfter ? ` Wait ${error.retryAfter} s before that.` : "";
 	part("status").hidden = true;
 	part("error-message").textContent = error.message;
-	part("error-advice").textContent = advice + wait;
-	part("error-id").textContent = error.requestId ? `Number of this request: ${error.requestId}` : "";
+	part("error-advice").textContent = advice;
+	part("error-id").textContent = error.requestId ? `Request number: ${error.requestId}` : "";
 	part("error").hidden = false;
 	if (error.action === "login" && error.status === 401)
 		for (const input of [username, password]) {
@@ -89,7 +88,7 @@ async function onSubmit(event) {
 	event.preventDefault();
 	reveal(false);
 	await carryOut(part("login"), "Signing in …", () => login(username.value, password.value));
-	if (!session.token && !part("error").hidden) {
+	if (password.getAttribute("aria-invalid") === "true") {
 		password.focus();
 		password.select();
 	}

@@ -20,7 +20,8 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 CACHE = ROOT / os.environ.get("BAKRYPT_LOGIN_BUILD", "build") / "npm"
 REGISTRY = "https://registry.npmjs.org/"
 VERSION = "0.0.1"
-SHA512 = ("cLLMWRtZl0g6AvXDNpGh8FL/ZLwcDM4FO5lFyEqJCrDXiPlkcDWGql4MtumYi5hBoNPqwskf++NAi8A9/r6/vQ==")
+SHA512 = ("cLLMWRtZl0g6AvXDNpGh8FL/ZLwcDM4FO5lFyEqJCrDXiPlkcDWGql4MtumYi5hBoNPqwskf++NAi8A9/r6/vQ"
+          "==")
 MODULE = "package/dist/bakrypt-launchpad.js"
 FETCH_S = 60
 API_HOST = "testnet.bakrypt.io"
