@@ -33,7 +33,8 @@ ROOMS   := $(filter-out $(BUILD)/main.o,$(OBJECTS))
 # Where `make install` puts things. DESTDIR stands before all of it.
 PREFIX      ?= /usr/local
 BINDIR      ?= $(PREFIX)/bin
-MANDIR      ?= $(PREFIX)/share/man
+DATADIR     ?= $(PREFIX)/share
+MANDIR      ?= $(DATADIR)/man
 UNITDIR     ?= $(PREFIX)/lib/systemd/system
 SYSUSERSDIR ?= $(PREFIX)/lib/sysusers.d
 SYSCONFDIR  ?= /etc
@@ -75,12 +76,17 @@ lint:                           ## clang-format, clang-tidy and cppcheck: no fin
 
 INSTALLED = $(BINDIR)/bakrypt-login $(MANDIR)/man8/bakrypt-login.8 \
             $(UNITDIR)/bakrypt-login.service $(UNITDIR)/bakrypt-login.socket \
-            $(SYSUSERSDIR)/bakrypt-login.conf
+            $(SYSUSERSDIR)/bakrypt-login.conf $(DATADIR)/bakrypt-login/openapi.json \
+            $(patsubst deploy/%,$(DATADIR)/bakrypt-login/%,$(PAGE))
+PAGE      = $(sort $(wildcard deploy/page/*))
+PAGE_CONF = $(BUILD)/bakrypt-login-page.conf
 
 # What people edit: there once, it is left alone, and removed only as it was installed.
 define each_config
 	@$(1) 0640 deploy/bakrypt-login.conf '$(DESTDIR)$(SYSCONFDIR)/bakrypt-login/bakrypt-login.conf'
 	@$(1) 0644 nginx/bakrypt-login.conf '$(DESTDIR)$(NGINXDIR)/bakrypt-login.conf'
+	@sed -e 's|/usr/share|$(DATADIR)|' nginx/bakrypt-login-page.conf > $(PAGE_CONF)
+	@$(1) 0644 $(PAGE_CONF) '$(DESTDIR)$(NGINXDIR)/bakrypt-login-page.conf'
 	@$(1) 0644 deploy/apache/bakrypt-login.conf '$(DESTDIR)$(APACHEDIR)/bakrypt-login.conf'
 endef
 put  = put() { if [ ! -e "$$3" ]; then install -D -m "$$1" "$$2" "$$3"; \
@@ -96,13 +102,16 @@ install: all                    ## install below PREFIX (/usr/local) and SYSCONF
 	sed -i -e 's|/usr/bin/bakrypt|$(BINDIR)/bakrypt|g; s|/etc/bakrypt|$(SYSCONFDIR)/bakrypt|g' \
 	    '$(DESTDIR)$(UNITDIR)/bakrypt-login.service'
 	install -D -m 0644 deploy/systemd/bakrypt-login.sysusers '$(DESTDIR)$(SYSUSERSDIR)/bakrypt-login.conf'
+	install -D -m 0644 -t '$(DESTDIR)$(DATADIR)/bakrypt-login' deploy/openapi.json
+	install -D -m 0644 -t '$(DESTDIR)$(DATADIR)/bakrypt-login/page' $(PAGE)
 	$(call each_config,$(put))
 
 uninstall:                      ## remove what `make install` with the same variables installed
 	rm -f $(INSTALLED:%='$(DESTDIR)%')
 	$(call each_config,$(take))
-	@[ ! -d '$(DESTDIR)$(SYSCONFDIR)/bakrypt-login' ] || \
-	    rmdir --ignore-fail-on-non-empty '$(DESTDIR)$(SYSCONFDIR)/bakrypt-login'
+	@for folder in '$(SYSCONFDIR)/bakrypt-login' '$(DATADIR)/bakrypt-login/page' '$(DATADIR)/bakrypt-login'; do \
+	    [ ! -d "$(DESTDIR)$$folder" ] || rmdir --ignore-fail-on-non-empty "$(DESTDIR)$$folder"; \
+	done
 
 # The environment stays outside: variables of this make would reach the inner one.
 deb: STAGE = $(BUILD)/bakrypt-login-$(VERSION)

@@ -18,11 +18,15 @@ PROGRAMS = {
     "lib/systemd/system/bakrypt-login.socket": (0o644, "deploy/systemd/bakrypt-login.socket"),
     "lib/systemd/system/bakrypt-login.service": (0o644, None),
     "lib/sysusers.d/bakrypt-login.conf": (0o644, "deploy/systemd/bakrypt-login.sysusers"),
+    "share/bakrypt-login/openapi.json": (0o644, "deploy/openapi.json"),
+    **{f"share/bakrypt-login/page/{path.name}": (0o644, f"deploy/page/{path.name}")
+       for path in (ROOT / "deploy" / "page").iterdir()},
 }
 SETTINGS = "bakrypt-login/bakrypt-login.conf"
 CONFIGS = {
     SETTINGS: (0o640, "deploy/bakrypt-login.conf"),
     "nginx/snippets/bakrypt-login.conf": (0o644, "nginx/bakrypt-login.conf"),
+    "nginx/snippets/bakrypt-login-page.conf": (0o644, None),
     "apache2/conf-available/bakrypt-login.conf": (0o644, "deploy/apache/bakrypt-login.conf"),
 }
 

@@ -21,6 +21,7 @@ DEBIAN = ROOT / "deploy" / "debian"
 SETTINGS = "/etc/bakrypt-login/bakrypt-login.conf"
 SECRET = "/etc/bakrypt-login/client_secret"
 SNIPPET = "/etc/nginx/snippets/bakrypt-login.conf"
+PAGE_SNIPPET = "/etc/nginx/snippets/bakrypt-login-page.conf"
 APACHE = "/etc/apache2/conf-available/bakrypt-login.conf"
 SITE = "/etc/nginx/sites-available/bakrypt-login"
 DOCUMENTS = "/usr/share/doc/bakrypt-login"
@@ -29,10 +30,14 @@ DOCUMENTS = "/usr/share/doc/bakrypt-login"
 SHIPPED = {
     SETTINGS: "deploy/bakrypt-login.conf",
     SNIPPET: "nginx/bakrypt-login.conf",
+    PAGE_SNIPPET: "nginx/bakrypt-login-page.conf",
     APACHE: "deploy/apache/bakrypt-login.conf",
     "/lib/systemd/system/bakrypt-login.service": "deploy/systemd/bakrypt-login.service",
     "/lib/systemd/system/bakrypt-login.socket": "deploy/systemd/bakrypt-login.socket",
     "/usr/lib/sysusers.d/bakrypt-login.conf": "deploy/systemd/bakrypt-login.sysusers",
+    "/usr/share/bakrypt-login/openapi.json": "deploy/openapi.json",
+    **{f"/usr/share/bakrypt-login/page/{path.name}": f"deploy/page/{path.name}"
+       for path in (ROOT / "deploy" / "page").iterdir()},
     f"{DOCUMENTS}/README.Debian": "deploy/debian/bakrypt-login.README.Debian",
     f"{DOCUMENTS}/copyright": "deploy/debian/copyright",
     f"{DOCUMENTS}/examples/example-site.conf": "nginx/example-site.conf",
@@ -40,8 +45,10 @@ SHIPPED = {
 MADE = {"/usr/bin/bakrypt-login", "/usr/share/man/man8/bakrypt-login.8.gz",
         f"{DOCUMENTS}/README.md.gz", f"{DOCUMENTS}/changelog.gz"}
 
-# What lintian says for our information: systemd is what the package is made for.
-KNOWN_INFOS = {"package-supports-alternative-init-but-no-init.d-script"}
+# What lintian says for our information: systemd is what the package is made for, and the page is no
+# document.
+KNOWN_INFOS = {"package-supports-alternative-init-but-no-init.d-script",
+               "package-contains-documentation-outside-usr-share-doc"}
 
 # What a purge leaves. Policy for users of the system: they stay, because files of theirs may.
 USER_TABLES = {f"/etc/{name}{backup}" for name in ("passwd", "group", "shadow", "gshadow")
@@ -115,7 +122,7 @@ def test_contents(package, tmp_path):
 
 def test_files_of_the_administrator(package):
     conffiles = run("dpkg-deb", "--info", package, "conffiles").split()
-    assert sorted(conffiles) == sorted((SETTINGS, SNIPPET, APACHE))
+    assert sorted(conffiles) == sorted((SETTINGS, SNIPPET, PAGE_SNIPPET, APACHE))
 
 
 def test_dependencies(package):
@@ -273,7 +280,7 @@ def test_removal_keeps_settings_and_secret(root):
     root.path(SECRET).write_text("secret", encoding="ascii")
     root.run("dpkg", "--remove", "bakrypt-login")
     there = {path for path in (*SHIPPED, *MADE, SECRET) if os.path.lexists(root.path(path))}
-    assert there == {SETTINGS, SNIPPET, APACHE, SECRET}
+    assert there == {SETTINGS, SNIPPET, PAGE_SNIPPET, APACHE, SECRET}
     with_name = {path for path in root.changes() if path.startswith("/usr/")}
     assert with_name <= set(root.before)
 
