@@ -16,7 +16,9 @@ class Clock {
 
 	install() {
 		Date.now = () => this.wall;
-		performance.now = () => this.steady;
+		// Read-only in some versions of Node.
+		Object.defineProperty(globalThis, "performance",
+			{ value: { now: () => this.steady }, configurable: true, writable: true });
 		globalThis.setTimeout = (call, wait) => {
 			this.timers.set(++this.count, { call, at: this.steady + wait });
 			return this.count;
