@@ -297,21 +297,33 @@ static bool read_options(struct options *options, int argc, char **argv)
 	return false;
 }
 
+/* Whoever reads an empty report takes it for a good one: what was not written is told. */
+static int finish_output(int status)
+{
+	if (fflush(stdout) == 0 && !ferror(stdout))
+		return status;
+	fputs("bakrypt-login: standard output cannot be written\n", stderr);
+	return status == EX_OK ? EX_OSERR : status;
+}
+
 static int run(const struct options *options)
 {
 	size_t i = 0;
 
 	while (command_table[i].command != options->command)
 		i++;
-	return command_table[i].run(options);
+	return finish_output(command_table[i].run(options));
 }
 
 /* A descriptor opened later must not take the place of one of these: what is written for the log
- * would go to a client. */
+ * would go to a client. Standard output is opened so that writing to it fails: a token that went
+ * nowhere would stay alive. */
 static bool open_standard_descriptors(void)
 {
 	for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
-		if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", O_RDWR) < 0)
+		int mode = fd == STDOUT_FILENO ? O_RDONLY : O_RDWR;
+
+		if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", mode) < 0)
 			return false;
 	}
 	return true;

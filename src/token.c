@@ -78,7 +78,9 @@ static const struct {
 } outcomes[FAULT_COUNT] = {
 	[FAULT_BODY_SYNTAX] = {EX_CONFIG, "the token file is no JSON object",
 			       "it takes what `bakrypt-login token` printed, or a refresh token"},
-	[FAULT_FIELD_MISSING] = {EX_USAGE, "the user name or the password is empty", NULL},
+	[FAULT_FIELD_MISSING] = {EX_USAGE, "the user name or the password is empty",
+				 "without --password-file, the password is read from standard "
+				 "input, or asked for where that is a terminal"},
 	[FAULT_TOKEN_MISSING] = {EX_CONFIG, "there is no refresh token in the token file",
 				 "a redirection into the same file would have emptied it first"},
 	[FAULT_FIELD_TEXT] = {EX_USAGE,
@@ -402,14 +404,19 @@ static int give_back(struct errand *errand, const char *reason)
 {
 	struct http_exchange *x = &errand->exchange;
 
-	complain(EX_OSERR, "the token cannot be written to standard output", reason, NULL);
-	if (errand->options->refresh_token_file)
+	say("the token cannot be written to standard output", reason);
+	if (errand->options->refresh_token_file) {
+		say("if the refresh token is refused from now on, it was used up: log in again",
+		    NULL);
 		return EX_OSERR;
+	}
 	errand->type = HTTP_MEDIA_JSON;
 	secret_move(&x->request.body, &x->reply.body);
 	serve(errand, session_logout);
 	if (errand->fault == FAULT_NONE && errand->is_answered)
 		say("it was revoked", NULL);
+	else
+		say("it could not be revoked, and lives until it expires", x->note);
 	return EX_OSERR;
 }
 

@@ -4,16 +4,17 @@ import json
 import os
 import pathlib
 import re
+import subprocess
 
 import pytest
 
 from servers import cgi, upstream
 from servers.process import wait_until
-from servers.program import CLIENT_ID, CLIENT_SECRET, make_env, run_once
+from servers.program import CLIENT_ID, CLIENT_SECRET, binary, make_env, run_once
 from servers.proxy import Proxy
 from servers.service import CONNECT_TIMEOUT_MS, TIMEOUT_MS
 
-UNAVAILABLE, CONFIG = 69, 78
+UNAVAILABLE, OS_ERROR, CONFIG = 69, 71, 78
 SERVICE = pathlib.Path(__file__).resolve().parents[2] / "deploy/systemd/bakrypt-login.service"
 HASH = "pbkdf2_sha256$260000$Xq1sE9x0QzvYbb2u$7J3mDkq0="
 NETWORKS = {"mainnet": "bakrypt.io:443", "testnet": "testnet.bakrypt.io:443"}
@@ -131,6 +132,18 @@ def test_findings_come_as_they_are_found(env, server, folder):
 
 
 # Settings ------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("arguments", [["--check"], ["--check", "--json"], ["--help"]], ids=str)
+@pytest.mark.parametrize("is_closed", [False, True], ids=["full", "closed"])
+def test_report_that_cannot_be_written_is_no_good_one(env, server, arguments, is_closed):
+    server.script(KNOWN, upstream.status(200, ""))
+    with open("/dev/full", "w", encoding="ascii") as full:
+        done = subprocess.run([binary(), *arguments], env=make_env(env), stdout=full,
+                              stderr=subprocess.PIPE, text=True, check=False, timeout=20,
+                              preexec_fn=(lambda: os.close(1)) if is_closed else None)
+    assert (done.returncode, done.stderr) == (
+        OS_ERROR, "bakrypt-login: standard output cannot be written\n")
+
 
 def test_bad_settings_are_all_told_and_nobody_is_asked(env, server):
     env.update(BAKRYPT_TIMEOUT_MS="soon", BAKRYPT_LOG_LEVEL="loud")

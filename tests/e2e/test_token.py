@@ -559,6 +559,26 @@ def test_token_that_cannot_be_written_is_revoked(env, server):
     assert [each.path for each in server.requests] == [TOKEN_PATH, REVOKE_PATH]
 
 
+def test_closed_standard_output(env, server):
+    """What is opened in its place takes nothing: a token written there would live on unseen."""
+    done = subprocess.run([binary(), "token", "-u", USER], env=make_env(env), input=PASSWORD,
+                          stderr=subprocess.PIPE, text=True, check=False, timeout=20,
+                          preexec_fn=lambda: os.close(1))
+    assert done.returncode == OS_ERROR
+    check_complaint(done.stderr, "cannot be written", "revoked")
+    assert [each.path for each in server.requests] == [TOKEN_PATH, REVOKE_PATH]
+
+
+def test_token_that_can_neither_be_written_nor_revoked(env, server):
+    server.script(upstream.token(), upstream.status(500))
+    with open("/dev/full", "w", encoding="ascii") as full:
+        done = subprocess.run([binary(), "token", "-u", USER], env=make_env(env), input=PASSWORD,
+                              stdout=full, stderr=subprocess.PIPE, text=True, check=False,
+                              timeout=20)
+    assert done.returncode == OS_ERROR
+    check_complaint(done.stderr, "cannot be written", "could not be revoked")
+
+
 def test_reader_that_left(env, server, held):
     process = start(env, "-u", USER, text=PASSWORD)
     server.wait_for_requests(1)
@@ -577,6 +597,7 @@ def test_refreshed_token_that_cannot_be_written_is_not_revoked(env, server, file
                               env=make_env(env), stdout=full, stderr=subprocess.PIPE, text=True,
                               check=False, timeout=20)
     assert done.returncode == OS_ERROR
+    check_complaint(done.stderr, "cannot be written", "log in again")
     assert len(server.requests) == 1
 
 
