@@ -294,18 +294,30 @@ enum fault oauth_write_refresh_grant(const struct config *config, const struct o
 	return give(is_done, &body, ret_body);
 }
 
+static enum fault write_revocation(const struct config *config, const struct secret *token,
+				   const char *hint, struct secret *ret_body)
+{
+	struct secret body;
+	bool is_done = write_client(config, &body) && write_secret(&body, "token", token) &&
+		       write_text(&body, "token_type_hint", hint);
+
+	return give(is_done, &body, ret_body);
+}
+
 enum fault oauth_write_revocation(const struct config *config, const struct oauth_fields *fields,
 				  struct secret *ret_body)
 {
-	bool is_refresh = secret_len(&fields->refresh_token) > 0;
-	struct secret body;
-	bool is_done =
-		write_client(config, &body) &&
-		write_secret(&body, "token",
-			     is_refresh ? &fields->refresh_token : &fields->access_token) &&
-		write_text(&body, "token_type_hint", is_refresh ? "refresh_token" : "access_token");
+	if (secret_len(&fields->refresh_token) > 0)
+		return write_revocation(config, &fields->refresh_token, "refresh_token", ret_body);
+	return write_revocation(config, &fields->access_token, "access_token", ret_body);
+}
 
-	return give(is_done, &body, ret_body);
+enum fault oauth_write_second_revocation(const struct config *config,
+					 const struct oauth_fields *fields, struct secret *ret_body)
+{
+	if (secret_len(&fields->refresh_token) == 0 || secret_len(&fields->access_token) == 0)
+		return FAULT_NONE;
+	return write_revocation(config, &fields->access_token, "access_token", ret_body);
 }
 
 /* ---- the answer ---- */

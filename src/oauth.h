@@ -47,14 +47,21 @@ bool oauth_has_credentials(const char *query, size_t len);
 
 /* Each writes a request to the token server, with the client's id and secret in the body (RFC 6749
  * section 2.3.1), as Bakrypt documents it: the password grant (section 4.3.2), the refresh grant
- * (section 6), and the revocation (RFC 7009 section 2.1) of the refresh token, with which the
- * access token dies, or else of the access token. Faults: NO_MEMORY. */
+ * (section 6), and the revocation (RFC 7009 section 2.1) of the refresh token, with which most
+ * servers end the access token, or else of the access token. Faults: NO_MEMORY. */
 enum fault oauth_write_password_grant(const struct config *config,
 				      const struct oauth_fields *fields, struct secret *ret_body);
 enum fault oauth_write_refresh_grant(const struct config *config, const struct oauth_fields *fields,
 				     struct secret *ret_body);
 enum fault oauth_write_revocation(const struct config *config, const struct oauth_fields *fields,
 				  struct secret *ret_body);
+
+/* Where both tokens are there, writes the revocation of the access token, to be sent after the
+ * other; else nothing. A server need not end it with the refresh token, and cannot if it does not
+ * know that one. Faults: NO_MEMORY. */
+enum fault oauth_write_second_revocation(const struct config *config,
+					 const struct oauth_fields *fields,
+					 struct secret *ret_body);
 
 /* What came back from the token endpoint. Borrowed throughout. */
 struct oauth_answer {

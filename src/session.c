@@ -141,22 +141,28 @@ static void ask(struct session *session, struct http_exchange *x, const char *ur
 		struct secret *body, upstream_done *done)
 {
 	x->session = session;
-	x->phases.queue_us = loop_clock_us() - x->arrived_us;
 	upstream_post(session->upstream, url, body, done, x);
 }
 
 /* What a route reads from a body, and what it makes of that for upstream. */
+typedef enum fault message_writer(const struct config *config, const struct oauth_fields *fields,
+				  struct secret *ret_body);
+
 struct errand {
 	enum fault (*read)(const struct secret *body, enum http_media_type type,
 			   struct oauth_fields *ret_fields);
-	enum fault (*write)(const struct config *config, const struct oauth_fields *fields,
-			    struct secret *ret_body);
+	message_writer *write;
+	message_writer *write_second; /* may leave it empty: nothing more to send; or NULL */
 };
 
-static const struct errand login = {oauth_read_login, oauth_write_password_grant};
-static const struct errand refresh = {oauth_read_refresh, oauth_write_refresh_grant};
-static const struct errand logout = {oauth_read_logout, oauth_write_revocation};
+static const struct errand login = {oauth_read_login, oauth_write_password_grant, NULL};
+static const struct errand refresh = {oauth_read_refresh, oauth_write_refresh_grant, NULL};
+static const struct errand logout = {oauth_read_logout, oauth_write_revocation,
+				     oauth_write_second_revocation};
+/* Its tokens are of one answer, and known: one call ends both. */
+static const struct errand orphan = {oauth_read_logout, oauth_write_revocation, NULL};
 
+/* The second message, if there is one, takes the place of the request's body. */
 static enum fault write_request(const struct errand *errand, const struct config *config,
 				struct http_exchange *x, enum http_media_type type,
 				struct secret *ret_body)
@@ -170,6 +176,8 @@ static enum fault write_request(const struct errand *errand, const struct config
 	x->ignored_fields = fields.ignored;
 	if (fault == FAULT_NONE)
 		fault = errand->write(config, &fields, ret_body);
+	if (fault == FAULT_NONE && errand->write_second)
+		fault = errand->write_second(config, &fields, &x->request.body);
 	oauth_fields_clear(&fields);
 	return fault;
 }
@@ -183,10 +191,12 @@ static void run(struct session *session, struct http_exchange *x, enum http_medi
 
 	secret_init(&body, 0);
 	fault = write_request(errand, session->config, x, type, &body);
+	x->phases.queue_us = loop_clock_us() - x->arrived_us;
 	if (fault == FAULT_NONE)
 		ask(session, x, url, &body, done);
 	else
 		x->answer(x, fault);
+	secret_clear(&body);
 }
 
 /* ---- log in ---- */
@@ -226,7 +236,7 @@ static void revoke_orphan(struct session *session, struct http_exchange *x)
 	secret_init(&body, 0);
 	secret_move(&x->request.body, &x->reply.body);
 	x->upstream_status = 0;
-	fault = write_request(&logout, session->config, x, HTTP_MEDIA_JSON, &body);
+	fault = write_request(&orphan, session->config, x, HTTP_MEDIA_JSON, &body);
 	if (fault == FAULT_NONE) {
 		ask(session, x, session->config->revoke_url, &body, on_orphan_answer);
 		return;
@@ -280,10 +290,20 @@ void session_refresh(struct session *session, struct http_exchange *x, enum http
 static void on_logout_answer(void *context, struct upstream_answer *answer)
 {
 	struct http_exchange *x = context;
+	struct secret second;
+	enum fault fault;
 
 	take_traits(x, answer);
+	fault = read_revocation(x, answer);
+	if (fault == FAULT_NONE && secret_len(&x->request.body) > 0) {
+		secret_init(&second, 0);
+		secret_move(&second, &x->request.body);
+		ask(x->session, x, x->session->config->revoke_url, &second, on_logout_answer);
+		return;
+	}
+	secret_clear(&x->request.body);
 	x->reply.status = 204;
-	x->answer(x, read_revocation(x, answer));
+	x->answer(x, fault);
 }
 
 void session_logout(struct session *session, struct http_exchange *x, enum http_media_type type)
@@ -338,5 +358,6 @@ void session_probe(struct session *session, struct http_exchange *x, enum http_m
 		return;
 	}
 	health->is_asking = true;
+	x->phases.queue_us = loop_clock_us() - x->arrived_us;
 	ask(session, x, session->config->token_url, &body, on_probe_answer);
 }

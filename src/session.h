@@ -3,7 +3,7 @@
  *
  * Floor 2. Reads the request's body, asks upstream, and leaves the answer in the exchange. Each
  * handler ends in x->answer(), exactly once, perhaps before it returns, and borrows x until then;
- * the request's body is wiped before it returns.
+ * the request's body is wiped as soon as it has been read.
  */
 #ifndef SESSION_H
 #define SESSION_H
@@ -36,7 +36,8 @@ void session_login(struct session *session, struct http_exchange *x, enum http_m
 /* POST /refresh: the refresh grant. The reply is as after a login. */
 void session_refresh(struct session *session, struct http_exchange *x, enum http_media_type type);
 
-/* POST /logout: the revocation. After FAULT_NONE the reply's status is 204. */
+/* POST /logout: the revocation; of both tokens, one after the other, if both are there. After
+ * FAULT_NONE the reply's status is 204. */
 void session_logout(struct session *session, struct http_exchange *x, enum http_media_type type);
 
 /* GET /readyz: whether a login would work, as far as upstream goes. That is what the last call

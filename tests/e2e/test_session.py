@@ -83,28 +83,39 @@ def test_refresh(service, kind, name):
                          "grant_type": ["refresh_token"], "refresh_token": [TOKEN]}
 
 
+OF_REFRESH, OF_ACCESS = (TOKEN, "refresh_token"), (ACCESS, "access_token")
 LOGOUTS = {
-    "refresh token": ([("refresh_token", TOKEN)], TOKEN, "refresh_token"),
-    "refreshToken": ([("refreshToken", TOKEN)], TOKEN, "refresh_token"),
-    "access token": ([("access_token", ACCESS)], ACCESS, "access_token"),
-    "accessToken": ([("accessToken", ACCESS)], ACCESS, "access_token"),
-    "both": ([("access_token", ACCESS), ("refresh_token", TOKEN)], TOKEN, "refresh_token"),
-    "both in camel case": ([("refreshToken", TOKEN), ("accessToken", ACCESS)], TOKEN,
-                           "refresh_token"),
-    "a whole token": (list(upstream.token_members().items()), upstream.REFRESH_TOKEN,
-                      "refresh_token"),
+    "refresh token": ([("refresh_token", TOKEN)], [OF_REFRESH]),
+    "refreshToken": ([("refreshToken", TOKEN)], [OF_REFRESH]),
+    "access token": ([("access_token", ACCESS)], [OF_ACCESS]),
+    "accessToken": ([("accessToken", ACCESS)], [OF_ACCESS]),
+    "both": ([("access_token", ACCESS), ("refresh_token", TOKEN)], [OF_REFRESH, OF_ACCESS]),
+    "both in camel case": ([("refreshToken", TOKEN), ("accessToken", ACCESS)],
+                           [OF_REFRESH, OF_ACCESS]),
+    "a whole token": (list(upstream.token_members().items()),
+                      [(upstream.REFRESH_TOKEN, "refresh_token"),
+                       (upstream.ACCESS_TOKEN, "access_token")]),
 }
 
 
 @pytest.mark.parametrize("kind", [JSON, FORM])
-@pytest.mark.parametrize("fields, token, hint", LOGOUTS.values(), ids=LOGOUTS)
-def test_logout(service, kind, fields, token, hint):
+@pytest.mark.parametrize("fields, revoked", LOGOUTS.values(), ids=LOGOUTS)
+def test_logout(service, kind, fields, revoked):
     service.upstream.always = REVOKED
     check_logged_out(service, ask(service, "/logout", fields, kind))
-    sent, = service.upstream.requests
-    assert (sent.method, sent.path) == ("POST", upstream.REVOKE_PATH)
-    assert sent.form == {"client_id": [CLIENT_ID], "client_secret": [CLIENT_SECRET],
-                         "token": [token], "token_type_hint": [hint]}
+    for sent, (token, hint) in zip(service.upstream.requests, revoked, strict=True):
+        assert (sent.method, sent.path) == ("POST", upstream.REVOKE_PATH)
+        assert sent.form == {"client_id": [CLIENT_ID], "client_secret": [CLIENT_SECRET],
+                             "token": [token], "token_type_hint": [hint]}
+
+
+@pytest.mark.parametrize("answers", [[upstream.status(500)], [REVOKED, upstream.status(500)]],
+                         ids=["first", "second"])
+def test_logout_with_both_is_none_unless_both_are_revoked(service, answers):
+    service.upstream.script(*answers)
+    reply = ask(service, "/logout", LOGOUTS["both"][0])
+    service.check_fault(reply, "UPSTREAM_5XX")
+    assert len(service.upstream.requests) == len(answers)
 
 
 def test_revocation_goes_where_the_setting_says(start):
@@ -415,6 +426,14 @@ def test_logout_with_both(session):
                          refresh_token=session.token["refresh_token"])
     assert reply.status == 204
     session.check_refused(session.refresh())
+
+
+def test_logout_ends_the_access_token_whatever_the_refresh_token_is(session):
+    """The server knows nothing of the one, and so does not end the other with it."""
+    reply = session.send("/logout", access_token=session.token["access_token"],
+                         refresh_token="nobody-ever-had-this")
+    assert reply.status == 204
+    assert session.refresh().status in (401, 502)
 
 
 def test_unknown_tokens(session):

@@ -276,6 +276,10 @@ static void test_refresh_and_revocation(void **state)
 		      "client_id=id&client_secret=s&token=a%25&token_type_hint=access_token");
 	check_written(oauth_write_revocation, "r", "a",
 		      "client_id=id&client_secret=s&token=r&token_type_hint=refresh_token");
+	check_written(oauth_write_second_revocation, "r", "a",
+		      "client_id=id&client_secret=s&token=a&token_type_hint=access_token");
+	check_written(oauth_write_second_revocation, "r", "", "");
+	check_written(oauth_write_second_revocation, "", "a", "");
 }
 
 /* ---- answers ---- */
