@@ -303,10 +303,13 @@ export class Session extends EventTarget {
 		return done;
 	}
 
-	/** A grant; its token becomes this session's. */
-	async #ask(action, fields, signals) {
+	/** A grant; its token becomes this session's. What it leaves out of `kept` stays as it was: with
+	 * a server that sends no new refresh token, the old one goes on (RFC 6749, section 6). */
+	async #ask(action, fields, signals, kept = {}) {
 		const age = new Stopwatch(); // From before the question: never later than the server's.
-		const token = await this.#post(action, fields, signals);
+		const given = await this.#post(action, fields, signals);
+		const refresh_token = given.refresh_token ?? kept.refresh_token;
+		const token = Object.freeze({ ...given, refresh_token });
 		this.#token = token;
 		this.#age = age;
 		this.#failures = 0;
@@ -324,7 +327,7 @@ export class Session extends EventTarget {
 			throw new LoginError("refresh", { code: "no_refresh_token" });
 		try {
 			const { refresh_token } = this.#token;
-			return await this.#ask("refresh", { refresh_token }, [left]);
+			return await this.#ask("refresh", { refresh_token }, [left], { refresh_token });
 		} catch (error) {
 			this.#failures += 1;
 			const wait = Math.min(RETRY_MAX_S, RETRY_MIN_S * 2 ** (this.#failures - 1));

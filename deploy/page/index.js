@@ -8,13 +8,14 @@ const FIELDS = [
 	{ name: "refresh_token", label: "Refresh token", isSecret: true },
 	{ name: "token_type", label: "Type" },
 	{ name: "scope", label: "Scope" },
-	{ name: "expires_in", label: "Life in seconds, when it was given" },
+	{ name: "expires_in", label: "Lifetime when issued, in seconds" },
 ];
 const NEWS = {
 	login: "", // The title says it, and has the focus.
 	refresh: "The token was renewed.",
 	logout: "You are logged out, and the token has ended.",
-	expired: "The token has expired.",
+	expired: "The token has expired. Log out, and sign in again.",
+	renewable: "The token has expired. Refresh it, or log out.",
 	ended: "",
 	forgotten: "",
 };
@@ -28,7 +29,6 @@ let ticking = null;
 
 function tell(text) {
 	part("status").textContent = text;
-	part("status").hidden = text === "";
 	hideError();
 }
 
@@ -41,7 +41,7 @@ function hideError() {
 }
 
 function showError(error, advice = error.advice) {
-	part("status").hidden = true;
+	part("status").textContent = "";
 	part("error-message").textContent = error.message;
 	part("error-advice").textContent = advice;
 	part("error-id").textContent = error.requestId ? `Request number: ${error.requestId}` : "";
@@ -76,12 +76,17 @@ async function carryOut(button, words, work) {
 	}
 }
 
+/** What is read out begins with what is seen: so it can be called by voice as well. */
+function nameToggle(button, isShown, object) {
+	button.textContent = isShown ? "Hide" : "Show";
+	button.setAttribute("aria-label", button.textContent + object);
+}
+
 // The form
 
 function reveal(isShown) {
 	password.type = isShown ? "text" : "password";
-	part("reveal").setAttribute("aria-pressed", String(isShown));
-	part("reveal").textContent = isShown ? "Hide" : "Show";
+	nameToggle(part("reveal"), isShown, " the password");
 }
 
 async function onSubmit(event) {
@@ -100,12 +105,12 @@ const rows = new Map(); // By the field's name, while there is a token.
 
 function setShown(row, isShown) {
 	const { field, show } = row;
+	row.isShown = isShown;
 	const isMasked = field.isSecret && !isShown;
 	row.code.textContent = isMasked ? MASK : String(session.token[field.name]);
 	row.code.setAttribute("aria-hidden", String(isMasked));
 	row.hint.hidden = !isMasked;
-	show.textContent = isShown ? "Hide" : "Show";
-	show.setAttribute("aria-pressed", String(isShown));
+	nameToggle(show, isShown, `: ${field.label}`);
 }
 
 async function copy(row) {
@@ -125,14 +130,12 @@ function makeRow(field) {
 	const element = part("row").content.firstElementChild.cloneNode(true);
 	const [code, hint, show, button] =
 		["code", ".unseen", ".show", ".copy"].map((name) => element.querySelector(name));
-	const row = { field, element, code, hint, show };
+	const row = { field, element, code, hint, show, isShown: false };
 	element.querySelector("dt").textContent = field.label;
 	button.setAttribute("aria-label", `Copy: ${field.label}`);
 	button.addEventListener("click", () => copy(row));
-	show.setAttribute("aria-label", `Show: ${field.label}`);
 	show.hidden = !field.isSecret;
-	show.addEventListener("click", () =>
-		setShown(row, show.getAttribute("aria-pressed") !== "true"));
+	show.addEventListener("click", () => setShown(row, !row.isShown));
 	return row;
 }
 
@@ -146,7 +149,7 @@ function showFields() {
 			rows.set(field.name, makeRow(field));
 	}
 	for (const row of rows.values())
-		setShown(row, row.show.getAttribute("aria-pressed") === "true");
+		setShown(row, row.isShown);
 	const elements = [...rows.values()].map(({ element }) => element);
 	if (elements.length !== part("fields").childElementCount ||
 			elements.some((element) => !element.isConnected))
@@ -180,9 +183,12 @@ function setTicking(isOn) {
 // From one to the other
 
 function showSession() {
-	document.title = part("title").textContent = "You are signed in";
+	document.title = part("title").textContent =
+		session.isSignedIn ? "You are signed in" : "Your session has expired";
 	part("form").hidden = true;
 	part("session").hidden = false;
+	for (const id of ["refresh", "renewal"])
+		part(id).hidden = !session.token.refresh_token;
 	part("form").reset();
 	showFields();
 	setTicking(true);
@@ -203,7 +209,7 @@ session.addEventListener("change", ({ reason, error }) => {
 		showSession();
 	else
 		showForm();
-	tell(NEWS[reason]);
+	tell(reason === "expired" && session.token.refresh_token ? NEWS.renewable : NEWS[reason]);
 	if (error)
 		showError(error);
 	if (reason === "login")

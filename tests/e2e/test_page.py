@@ -286,7 +286,7 @@ def test_renewal_before_expiry(script):
     focused = visit.browser.focused
     visit.browser.wait_for(lambda: visit.row("Access token") == "the-second", "the second token")
     assert visit.browser.find("#status").text == "The token was renewed."
-    assert visit.browser.focused == focused == "Show: Access token"
+    assert visit.browser.focused == focused == "Hide: Access token"
     assert "10\u00a0h" in visit.browser.find("#left").text.replace(" ", "\u00a0") or \
         "9\u00a0h" in visit.browser.find("#left").text.replace(" ", "\u00a0")
     assert len(server.requests) == 2
@@ -302,8 +302,23 @@ def test_expiry_without_renewal(script):
     visit.wait_for_status("The token has expired.")
     assert re.match(r"0\ss$", visit.browser.find("#left").text)
     assert len(server.requests) == 1
+    assert visit.browser.find("#title").text == "Your session has expired"
+    assert "Refresh it" in visit.browser.find("#status").text
     visit.browser.click("#renews")
     visit.wait_for_status("The token was renewed.")
+    assert visit.browser.find("#title").text == "You are signed in"
+
+
+def test_what_cannot_be_refreshed_offers_no_refresh(script):
+    visit, server = script(upstream.token(expires_in=2, refresh_token=None))
+    visit.sign_in(USER, "whatever")
+    visit.wait_for_session()
+    assert not visit.browser.is_shown("#refresh") and not visit.browser.is_shown("#renews")
+    visit.wait_for_status("Log out, and sign in again.")
+    server.script(upstream.status(200, ""))
+    visit.browser.click("#logout")
+    visit.wait_for_form()
+    assert len(server.requests) == 2
 
 
 def test_many_refreshes_at_once_are_one(script):
@@ -490,7 +505,9 @@ def test_names_for_screen_readers(visit):
     nodes = accessible(visit.browser)
     assert {("textbox", "User name"), ("textbox", "Password"), ("button", "Show the password"),
             ("button", "Sign in"), ("heading", "Sign in to Bakrypt")} <= nodes
-    assert any(role == "alert" for role, _ in nodes)
+    assert {"alert", "status"} <= {role for role, _ in nodes}
+    visit.browser.click("#reveal")
+    assert ("button", "Hide the password") in accessible(visit.browser)
     visit.sign_in()
     token = visit.wait_for_session().token
     nodes = accessible(visit.browser)
@@ -499,6 +516,20 @@ def test_names_for_screen_readers(visit):
             ("StaticText", "hidden")} <= nodes
     assert any(role == "timer" and name.startswith("The token expires in") for role, name in nodes)
     assert not any(token["access_token"] in name or "•" in name for _, name in nodes)
+    visit.browser.click(".show")
+    nodes = accessible(visit.browser)
+    assert {("button", "Hide: Access token"), ("StaticText", token["access_token"])} <= nodes
+
+
+def test_live_region_is_there_before_it_says_something(visit):
+    """Screen readers read what appears in one, not one that appears."""
+    def regions():
+        return [role for role, _ in accessible(visit.browser) if role == "status"]
+    assert len(regions()) == 1
+    assert visit.browser.run("return document.getElementById('status').offsetHeight;") == 0
+    visit.sign_in()
+    visit.wait_for_session()
+    assert len(regions()) == 1
 
 
 def accessible(browser):
@@ -530,6 +561,22 @@ def test_phone(visit, scheme):
     visit.browser.click(".show")
     check_phone(visit.browser)
     visit.browser.screenshot(f"9-phone-session-{scheme}")
+
+
+@pytest.mark.parametrize("answer, notice", ((upstream.token(), "#status"),
+                                            (upstream.status(500), "#error")))
+def test_phone_shows_what_came_of_a_button_far_down(script, answer, notice):
+    visit, _ = script(upstream.token(), answer)
+    visit.browser.be(browsers.PHONE)
+    visit.sign_in(USER, "whatever")
+    visit.wait_for_session()
+    visit.browser.run("scrollTo(0, document.documentElement.scrollHeight);")
+    assert visit.browser.run("return scrollY;") > 100
+    visit.browser.click("#refresh")
+    visit.browser.wait_for(lambda: visit.browser.find(notice).text, "a notice")
+    top, bottom = visit.browser.run("const box = arguments[0].getBoundingClientRect();"
+                                    "return [box.top, box.bottom];", visit.browser.find(notice))
+    assert 0 <= top < bottom <= browsers.PHONE[1]
 
 
 def check_phone(browser):

@@ -223,6 +223,20 @@ test("without a refresh token it expires, and says so once", async () => {
 	session.forget();
 });
 
+test("a renewal without a new refresh token goes on with the old one", async () => {
+	const session = begin();
+	await session.login("alice", "secret");
+	answers.push(token({ refresh_token: undefined }));
+	const got = await session.refresh();
+	assert.equal(got, session.token);
+	assert(Object.isFrozen(got));
+	assert.equal(got.access_token, "access-2");
+	assert.equal(got.refresh_token, "refresh-1");
+	await session.refresh();
+	assert.deepEqual(asked[2].fields, { refresh_token: "refresh-1" });
+	assert.equal(session.token.refresh_token, "refresh-3");
+});
+
 test("forget calls off what is under way, and what waits for it", async () => {
 	const session = begin(({ signal }) => new Promise((_, fail) =>
 		signal.addEventListener("abort", () => fail(signal.reason))));
