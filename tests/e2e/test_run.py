@@ -2,6 +2,7 @@
 import json
 import os
 import pathlib
+import re
 import shlex
 import signal
 import socket
@@ -9,9 +10,10 @@ import subprocess
 
 import pytest
 
-from servers import folders, ports, program
+from servers import folders, ports, program, upstream
 from servers.process import Process, wait_until
 
+README = pathlib.Path(__file__).resolve().parents[2] / "README.md"
 RUN = pathlib.Path(__file__).resolve().parents[1] / "run.py"
 START_S = 40
 
@@ -91,6 +93,41 @@ def test_curl_line_and_ctrl_c(run):
     run.send_signal(signal.SIGINT)
     assert run.wait(timeout=30) == 0
     run.check_nothing_is_left()
+
+
+def readme_lines(word):
+    """The indented lines of README.md with a word, after "By `curl`"."""
+    part = README.read_text(encoding="utf-8").partition("\nBy `curl`")[2].partition("\n## ")[0]
+    return [line.strip() for line in part.splitlines()
+            if line.startswith("    ") and word in line]
+
+
+def follow_readme(run):
+    """Gives the statuses that one sees, in their order, and what stands last."""
+    script = "\n".join(readme_lines("curl")).replace(":3000/", f":{run.port}/")
+    done = subprocess.run(["sh", "-euc", script], capture_output=True, text=True, timeout=60,
+                          check=True, stdin=subprocess.DEVNULL)
+    return re.findall(r"HTTP/1.1 (\d+) ", done.stdout), done.stdout.rpartition("\n")[2]
+
+
+def test_curl_lines_of_the_readme(run):
+    statuses, last = follow_readme(run)
+    assert (statuses, json.loads(last)) == (["401", "401", "204", "200"], {"status": "ready"})
+    for event in ("login_ok", "login_fail", "refresh_ok", "refresh_fail", "logout_ok"):
+        run.wait_for_line(f'"event":"{event}"', timeout=10)
+
+
+def test_curl_lines_of_the_readme_without_anybody_upstream(folder, has_nginx):
+    line, = readme_lines("make run")
+    settings = dict(word.split("=", 1) for word in shlex.split(line) if "=" in word)
+    assert settings.pop("BAKRYPT_TOKEN_URL") == "https://localhost:1/"
+    with upstream.ClosedPort() as closed, \
+            Run(folder, ports.free_port(), BAKRYPT_TOKEN_URL=closed.url, **settings) as run:
+        run.wait_until_ready()
+        token = paste(f"curl -i -d username=alice -d password=x http://localhost:{run.port}/login")
+        assert (token[0], token[1]["error"]) == (503, "temporarily_unavailable")
+        status, health = paste(f"curl -i http://localhost:{run.port}/readyz")
+        assert (status, health["reason"]) == (503, "upstream_unreachable")
 
 
 @pytest.mark.parametrize("number", (signal.SIGTERM, signal.SIGHUP))
