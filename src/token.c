@@ -131,6 +131,9 @@ static int complain_of(const struct errand *errand, enum fault fault)
 			 errand->exchange.reply.retry_after_s);
 		todo = wait;
 	}
+	/* Whoever was asked knows. */
+	if (fault == FAULT_FIELD_MISSING && isatty(STDIN_FILENO))
+		todo = NULL;
 	/* It was sent, and may have been taken. */
 	if ((fault == FAULT_UPSTREAM_TIMEOUT || fault == FAULT_UPSTREAM_LOST) &&
 	    errand->options->refresh_token_file && !errand->options->is_revocation)
@@ -228,16 +231,22 @@ static int read_user(struct errand *errand, struct secret *user)
 	return secret_append_str(user, given) ? EX_OK : complain_of(errand, FAULT_FIELD_TEXT);
 }
 
+/* As read_secret(); but what is typed at a terminal is asked for, and not shown. */
+static int read_or_ask(struct errand *errand, const char *path, const char *option,
+		       const char *prompt, struct secret *text)
+{
+	if (strcmp(path, "-") != 0 || !isatty(STDIN_FILENO))
+		return read_secret(path, option, text);
+	secret_init(text, BODY_MAX_BYTES);
+	return ask_person(errand, prompt, true, text);
+}
+
 static int read_password(struct errand *errand, struct secret *password)
 {
 	const char *path = errand->options->password_file;
 
-	if (path)
-		return read_secret(path, "--password-file", password);
-	if (!isatty(STDIN_FILENO))
-		return read_secret("-", "standard input", password);
-	secret_init(password, BODY_MAX_BYTES);
-	return ask_person(errand, "Password: ", true, password);
+	return read_or_ask(errand, path ? path : "-", path ? "--password-file" : "standard input",
+			   "Password: ", password);
 }
 
 static bool write_pair(struct secret *form, const char *name, const struct secret *value)
@@ -271,8 +280,8 @@ static int write_refresh_token(struct errand *errand)
 {
 	struct secret *body = &errand->exchange.request.body;
 	struct secret text;
-	int status =
-		read_secret(errand->options->refresh_token_file, "--refresh-token-file", &text);
+	int status = read_or_ask(errand, errand->options->refresh_token_file,
+				 "--refresh-token-file", "Refresh token: ", &text);
 
 	errand->type = HTTP_MEDIA_FORM;
 	secret_init(body, GRANT_MAX_BYTES);

@@ -103,6 +103,18 @@ def test_asks_for_name_and_password(env, server):
     assert (sent(server)["username"], sent(server)["password"]) == (USER, PASSWORD)
 
 
+@pytest.mark.parametrize("arguments, prompt, text", [
+    (("-u", USER, "--password-file", "-"), "Password: ", PASSWORD),
+    (("--refresh-token-file", "-"), "Refresh token: ", upstream.REFRESH_TOKEN)])
+def test_what_is_typed_for_a_file_is_not_shown_either(env, arguments, prompt, text):
+    with on_terminal(env, *arguments) as terminal:
+        terminal.expect(prompt)
+        assert not terminal.is_echoing
+        terminal.type(f"{text}\n")
+        assert terminal.wait() == 0
+    assert terminal.text.splitlines() == [prompt]
+
+
 def test_prompts_do_not_go_into_a_pipe(env):
     """As in `bakrypt-login token -u alice | jq`."""
     with on_terminal(env, "-u", USER) as terminal:
