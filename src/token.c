@@ -67,7 +67,7 @@ static int complain(int status, const char *what, const char *detail, const char
 	return status;
 }
 
-#define TRY_AGAIN "nothing was sent; try again in a few seconds"
+#define TRY_AGAIN "nothing was sent; check this machine's network, or try again later"
 #define ASK_CHECK "`bakrypt-login --check` tells more"
 
 /* What each fault means here. Those of the guards cannot occur. */
@@ -108,9 +108,9 @@ static const struct {
 	[FAULT_UPSTREAM_UNREACHABLE] = {EX_UNAVAILABLE, "the token server cannot be reached",
 					TRY_AGAIN},
 	[FAULT_UPSTREAM_TIMEOUT] = {EX_UNAVAILABLE, "the token server did not answer in time",
-				    NULL},
+				    "try again later"},
 	[FAULT_UPSTREAM_LOST] = {EX_UNAVAILABLE, "the token server hung up without an answer",
-				 NULL},
+				 "try again later"},
 	[FAULT_UPSTREAM_TLS] = {EX_UNAVAILABLE,
 				"no trusted connection to the token server can be made", ASK_CHECK},
 	[FAULT_UPSTREAM_REDIRECT] = {EX_UNAVAILABLE,
