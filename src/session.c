@@ -144,10 +144,10 @@ static void ask(struct session *session, struct http_exchange *x, const char *ur
 	upstream_post(session->upstream, url, body, done, x);
 }
 
-/* What a route reads from a body, and what it makes of that for upstream. */
 typedef enum fault message_writer(const struct config *config, const struct oauth_fields *fields,
 				  struct secret *ret_body);
 
+/* What a route reads from a body, and what it makes of that for upstream. */
 struct errand {
 	enum fault (*read)(const struct secret *body, enum http_media_type type,
 			   struct oauth_fields *ret_fields);

@@ -560,34 +560,28 @@ def test_second_signal_ends_at_once(env, server):
     assert process.returncode == -signal.SIGINT
 
 
-def test_token_that_cannot_be_written_is_revoked(env, server):
+def run_unwritable(env, *arguments, preexec=None, **options):
+    """To its end, with a full disk behind standard output, or what preexec makes of it."""
     with open("/dev/full", "w", encoding="ascii") as full:
-        done = subprocess.run([binary(), "token", "-u", USER], env=make_env(env), input=PASSWORD,
+        done = subprocess.run([binary(), "token", *map(str, arguments)], env=make_env(env),
                               stdout=full, stderr=subprocess.PIPE, text=True, check=False,
-                              timeout=20)
+                              timeout=20, preexec_fn=preexec, **options)
     assert done.returncode == OS_ERROR
-    check_complaint(done.stderr, "cannot be written", "revoked")
-    assert [each.path for each in server.requests] == [TOKEN_PATH, REVOKE_PATH, REVOKE_PATH]
+    return done.stderr
 
 
-def test_closed_standard_output(env, server):
-    """What is opened in its place takes nothing: a token written there would live on unseen."""
-    done = subprocess.run([binary(), "token", "-u", USER], env=make_env(env), input=PASSWORD,
-                          stderr=subprocess.PIPE, text=True, check=False, timeout=20,
-                          preexec_fn=lambda: os.close(1))
-    assert done.returncode == OS_ERROR
-    check_complaint(done.stderr, "cannot be written", "revoked")
+@pytest.mark.parametrize("preexec", [None, lambda: os.close(1)], ids=["full", "closed"])
+def test_token_that_cannot_be_written_is_revoked(env, server, preexec):
+    """What is opened in place of what is closed takes nothing: there it would live on unseen."""
+    errors = run_unwritable(env, "-u", USER, input=PASSWORD, preexec=preexec)
+    check_complaint(errors, "cannot be written", "revoked")
     assert [each.path for each in server.requests] == [TOKEN_PATH, REVOKE_PATH, REVOKE_PATH]
 
 
 def test_token_that_can_neither_be_written_nor_revoked(env, server):
     server.script(upstream.token(), upstream.status(500))
-    with open("/dev/full", "w", encoding="ascii") as full:
-        done = subprocess.run([binary(), "token", "-u", USER], env=make_env(env), input=PASSWORD,
-                              stdout=full, stderr=subprocess.PIPE, text=True, check=False,
-                              timeout=20)
-    assert done.returncode == OS_ERROR
-    check_complaint(done.stderr, "cannot be written", "could not be revoked")
+    check_complaint(run_unwritable(env, "-u", USER, input=PASSWORD), "cannot be written",
+                    "could not be revoked")
 
 
 def test_reader_that_left(env, server, held):
@@ -603,12 +597,8 @@ def test_reader_that_left(env, server, held):
 
 def test_refreshed_token_that_cannot_be_written_is_not_revoked(env, server, file):
     """Where tokens are not rotated, it is the one that the file still has."""
-    with open("/dev/full", "w", encoding="ascii") as full:
-        done = subprocess.run([binary(), "token", "--refresh-token-file", file(JSON)],
-                              env=make_env(env), stdout=full, stderr=subprocess.PIPE, text=True,
-                              check=False, timeout=20)
-    assert done.returncode == OS_ERROR
-    check_complaint(done.stderr, "cannot be written", "log in again")
+    errors = run_unwritable(env, "--refresh-token-file", file(JSON))
+    check_complaint(errors, "cannot be written", "log in again")
     assert len(server.requests) == 1
 
 
