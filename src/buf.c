@@ -72,6 +72,13 @@ void buf_clear(struct buf *b)
 	buf_init(b, b->max);
 }
 
+void buf_empty(struct buf *b)
+{
+	b->len = 0;
+	if (b->data)
+		b->data[0] = '\0';
+}
+
 bool buf_append(struct buf *b, const void *data, size_t len)
 {
 	if (!len)
@@ -85,6 +92,23 @@ bool buf_append(struct buf *b, const void *data, size_t len)
 bool buf_append_str(struct buf *b, const char *s)
 {
 	return buf_append(b, s, strlen(s));
+}
+
+char *buf_digits(char *end, uint64_t number)
+{
+	do
+		*--end = (char)('0' + number % 10);
+	while ((number /= 10) > 0);
+	return end;
+}
+
+bool buf_append_number(struct buf *b, uint64_t number)
+{
+	char text[24];
+	char *end = text + sizeof(text);
+	const char *start = buf_digits(end, number);
+
+	return buf_append(b, start, (size_t)(end - start));
 }
 
 bool buf_printf(struct buf *b, const char *format, ...)

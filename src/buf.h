@@ -11,6 +11,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 struct buf {
 	char *data; /* NULL until the first byte; after that always NUL-terminated */
@@ -29,9 +30,13 @@ void buf_init(struct buf *b, size_t max_bytes);
 /* Gives the memory back and leaves an empty buffer with the same ceiling. NULL is allowed. */
 void buf_clear(struct buf *b);
 
+/* Empties it, and keeps the memory. */
+void buf_empty(struct buf *b);
+
 /* Appends. False, with the buffer as it was, above the ceiling or without memory. */
 bool buf_append(struct buf *b, const void *data, size_t len);
 bool buf_append_str(struct buf *b, const char *s);
+bool buf_append_number(struct buf *b, uint64_t number); /* in decimal */
 bool buf_printf(struct buf *b, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* The text, never NULL: "" for an empty buffer. Borrowed until the next call with b. */
@@ -63,6 +68,10 @@ size_t secret_len(const struct secret *s);
 
 /* Equal, in a time that depends on the lengths alone. */
 bool secret_equals(const struct secret *a, const struct secret *b);
+
+/* Writes the decimal digits of a number, 20 at most, so that they end before `end`; returns where
+ * they begin. printf(3) costs ten times as much. */
+char *buf_digits(char *end, uint64_t number);
 
 /* Overwrites in a way that the compiler keeps. NULL is allowed. */
 void wipe(void *data, size_t len);

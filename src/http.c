@@ -66,7 +66,21 @@ const char *http_reason(int status)
 /* A header line, where there is a value for it. */
 static bool write_header(struct buf *head, const char *name, const char *value)
 {
-	return !value || buf_printf(head, "%s: %s\r\n", name, value);
+	return !value || (buf_append_str(head, name) && buf_append_str(head, ": ") &&
+			  buf_append_str(head, value) && buf_append_str(head, "\r\n"));
+}
+
+static bool write_number(struct buf *head, const char *name, size_t value)
+{
+	return buf_append_str(head, name) && buf_append_str(head, ": ") &&
+	       buf_append_number(head, value) && buf_append_str(head, "\r\n");
+}
+
+static bool write_status(struct buf *head, int status)
+{
+	return buf_append_str(head, "Status: ") && buf_append_number(head, (size_t)status) &&
+	       buf_append_str(head, " ") && buf_append_str(head, http_reason(status)) &&
+	       buf_append_str(head, "\r\n");
 }
 
 bool http_write_head(const struct http_exchange *x, struct buf *head)
@@ -75,18 +89,18 @@ bool http_write_head(const struct http_exchange *x, struct buf *head)
 	size_t body_len = secret_len(&reply->body);
 	bool may_have_body = reply->status != 204;
 
-	if (!buf_printf(head, "Status: %d %s\r\n", reply->status, http_reason(reply->status)))
+	if (!write_status(head, reply->status))
 		return false;
 	if (may_have_body && body_len > 0 &&
 	    !write_header(head, "Content-Type", "application/json"))
 		return false;
-	if (may_have_body && !buf_printf(head, "Content-Length: %zu\r\n", body_len))
+	if (may_have_body && !write_number(head, "Content-Length", body_len))
 		return false;
-	if (reply->retry_after_s && !buf_printf(head, "Retry-After: %u\r\n", reply->retry_after_s))
+	if (reply->retry_after_s && !write_number(head, "Retry-After", reply->retry_after_s))
 		return false;
-	return write_header(head, "Cache-Control", "no-store") &&
-	       write_header(head, "Pragma", "no-cache") &&
-	       write_header(head, "X-Content-Type-Options", "nosniff") &&
+	return buf_append_str(head, "Cache-Control: no-store\r\n"
+				    "Pragma: no-cache\r\n"
+				    "X-Content-Type-Options: nosniff\r\n") &&
 	       write_header(head, "X-Request-Id", x->request_id[0] ? x->request_id : NULL) &&
 	       write_header(head, "Allow", reply->allow) &&
 	       write_header(head, "Accept", reply->accept) &&

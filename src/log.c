@@ -8,6 +8,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "buf.h"
 #include "utf8.h"
 
 /* Kept free in every line for what log_close() adds: the count of dropped lines, the brace and the
@@ -84,13 +85,26 @@ static bool put_character(struct log_line *line, const char *text, size_t len, s
 	return put_text(line, text, character_len);
 }
 
+/* How many bytes from text on stand for themselves: of nearly every string all. */
+static size_t plain_length(const char *text)
+{
+	size_t len = 0;
+
+	while (text[len] >= 0x20 && text[len] < 0x7f && text[len] != '"' && text[len] != '\\')
+		len++;
+	return len;
+}
+
 /* A whole string with its quotes. */
 static bool put_string(struct log_line *line, const char *text)
 {
-	size_t len = strlen(text);
+	size_t plain = plain_length(text);
+	size_t len;
 
-	if (!put_text(line, "\"", 1))
+	if (!put_text(line, "\"", 1) || !put_text(line, text, plain))
 		return false;
+	text += plain;
+	len = strlen(text);
 	while (len) {
 		size_t step;
 		if (!put_character(line, text, len, &step))
@@ -101,12 +115,14 @@ static bool put_string(struct log_line *line, const char *text)
 	return put_text(line, "\"", 1);
 }
 
-/* The comma, where the member is not the first of its object, the name and the colon. */
+/* The comma, where the member is not the first of its object, the name and the colon. Names are
+ * constants of ours, which need no escape. */
 static bool put_name(struct log_line *line, const char *name)
 {
-	if (line->text[line->len - 1] != '{' && !put_text(line, ",", 1))
-		return false;
-	return put_string(line, name) && put_text(line, ":", 1);
+	bool is_first = line->text[line->len - 1] == '{';
+
+	return put_text(line, ",\"", is_first ? 0 : 1) && put_text(line, "\"", 1) &&
+	       put_text(line, name, strlen(name)) && put_text(line, "\":", 2);
 }
 
 static bool is_open(const struct log_line *line)
@@ -115,11 +131,11 @@ static bool is_open(const struct log_line *line)
 }
 
 /* A member whose value is written as it stands. */
-static void add_raw(struct log_line *line, const char *name, const char *value)
+static void add_raw(struct log_line *line, const char *name, const char *value, size_t len)
 {
 	size_t len_before = line->len;
 
-	if (!put_name(line, name) || !put_text(line, value, strlen(value)))
+	if (!put_name(line, name) || !put_text(line, value, len))
 		line->len = len_before;
 }
 
@@ -136,22 +152,30 @@ void log_str(struct log_line *line, const char *name, const char *value)
 void log_int(struct log_line *line, const char *name, int64_t value)
 {
 	char text[24];
+	char *end = text + sizeof(text);
+	char *start;
 
 	if (!is_open(line))
 		return;
-	snprintf(text, sizeof(text), "%" PRId64, value);
-	add_raw(line, name, text);
+	start = buf_digits(end, value < 0 ? -(uint64_t)value : (uint64_t)value);
+	if (value < 0)
+		*--start = '-';
+	add_raw(line, name, start, (size_t)(end - start));
 }
 
 void log_ms(struct log_line *line, const char *name, uint64_t us)
 {
 	uint64_t tenths = us / 100 + (us % 100 >= 50);
 	char text[32];
+	char *end = text + sizeof(text);
+	char *start = end;
 
 	if (!is_open(line))
 		return;
-	snprintf(text, sizeof(text), "%" PRIu64 ".%u", tenths / 10, (unsigned)(tenths % 10));
-	add_raw(line, name, text);
+	*--start = (char)('0' + tenths % 10);
+	*--start = '.';
+	start = buf_digits(start, tenths / 10);
+	add_raw(line, name, start, (size_t)(end - start));
 }
 
 void log_object(struct log_line *line, const char *name)
@@ -185,18 +209,23 @@ void log_end(struct log_line *line)
 static void add_time(struct log_line *line)
 {
 	static time_t second = -1;
-	static char second_text[sizeof("2026-11-24T00:00:00") + 16];
-	char text[sizeof(second_text) + 8];
+	static char text[sizeof("2026-11-24T00:00:00.000Z") + 16];
+	static size_t second_len;
 	struct timespec now;
 	struct tm parts;
+	unsigned ms;
 
 	if (clock_gettime(CLOCK_REALTIME, &now) != 0)
 		return;
 	if (now.tv_sec != second && gmtime_r(&now.tv_sec, &parts)) {
-		strftime(second_text, sizeof(second_text), "%Y-%m-%dT%H:%M:%S", &parts);
+		second_len = strftime(text, sizeof(text) - 8, "%Y-%m-%dT%H:%M:%S", &parts);
 		second = now.tv_sec;
 	}
-	snprintf(text, sizeof(text), "%s.%03uZ", second_text, (unsigned)(now.tv_nsec / 1000000));
+	ms = (unsigned)(now.tv_nsec / 1000000);
+	memcpy(text + second_len,
+	       (char[]){'.', (char)('0' + ms / 100), (char)('0' + ms / 10 % 10),
+			(char)('0' + ms % 10), 'Z', '\0'},
+	       6);
 	log_str(line, "time", text);
 }
 
@@ -214,10 +243,19 @@ void log_open(struct log_line *line, enum log_level level, const char *event)
 	log_str(line, "event", event);
 }
 
-/* Whether the line was written whole. poll(2) says when a pipe or socket has room for a line, which
+/* Lines that wait to be written: all of a turn of the loop, or one. */
+static struct {
+	bool is_kept; /* until log_flush() */
+	unsigned lines;
+	uint64_t dropped; /* as many as these lines tell of */
+	size_t len;
+	char text[LOG_LINE_MAX_BYTES];
+} batch;
+
+/* Whether the text was written whole. poll(2) says when a pipe or socket has room for it, since it
  * is small enough to go in at once; it also says when nobody reads any more, and then a write
  * would raise SIGPIPE. */
-static bool write_line(const struct log_line *line)
+static bool write_text(const char *text, size_t len)
 {
 	struct pollfd error_output = {.fd = STDERR_FILENO, .events = POLLOUT};
 	ssize_t written;
@@ -225,38 +263,60 @@ static bool write_line(const struct log_line *line)
 	if (poll(&error_output, 1, 0) != 1 || error_output.revents != POLLOUT)
 		return false;
 	do
-		written = write(STDERR_FILENO, line->text, line->len);
+		written = write(STDERR_FILENO, text, len);
 	while (written < 0 && errno == EINTR);
-	return written == (ssize_t)line->len;
+	return written == (ssize_t)len;
+}
+
+void log_flush(void)
+{
+	int errno_before = errno;
+
+	if (batch.len > 0 && !write_text(batch.text, batch.len))
+		dropped_count += batch.lines + batch.dropped;
+	batch.len = 0;
+	batch.lines = 0;
+	batch.dropped = 0;
+	errno = errno_before;
+}
+
+void log_set_batching(bool is_on)
+{
+	log_flush();
+	batch.is_kept = is_on;
 }
 
 /* The room for all of this was kept. */
 static void finish_line(struct log_line *line)
 {
 	char text[CLOSING_BYTES + 1];
-	int len = 0;
+	int len;
 
 	while (line->open_count > 0 || line->leave_count > 0)
 		log_end(line);
-	if (dropped_count)
+	if (dropped_count) {
 		len = snprintf(text, sizeof(text), ",\"dropped\":%" PRIu64, dropped_count);
-	len += snprintf(text + len, sizeof(text) - (size_t)len, "}\n");
-	put(line, text, (size_t)len, 0);
+		put(line, text, (size_t)len, 0);
+	}
+	put(line, "}\n", 2, 0);
 }
 
 void log_close(struct log_line *line)
 {
-	int errno_before = errno;
-
 	if (!line->is_wanted)
 		return;
+	/* Before the count of dropped lines is written. */
+	if (line->len + CLOSING_BYTES + line->open_count > sizeof(batch.text) - batch.len)
+		log_flush();
 	finish_line(line);
-	if (write_line(line))
-		dropped_count = 0;
-	else
-		dropped_count++;
+	memcpy(batch.text + batch.len, line->text, line->len);
+	batch.len += line->len;
+	batch.lines++;
+	batch.dropped += dropped_count;
+	dropped_count = 0;
+	if (!batch.is_kept)
+		log_flush();
 	line->is_wanted = false;
-	errno = errno_before;
 }
 
 void log_event(enum log_level level, const char *event, const char *detail)

@@ -3,7 +3,8 @@
  *
  * Cellar: any room may include it. Whoever finds an error logs its detail, once; a request ends in
  * one line, which the gateway writes. A line is written by one write(2) of at most
- * LOG_LINE_MAX_BYTES, so lines of several processes do not mix. Standard error that takes
+ * LOG_LINE_MAX_BYTES, so lines of several processes do not mix; a loop keeps those of one turn for
+ * one write. Standard error that takes
  * nothing (a stuck reader of a pipe) never stops the program: such lines are dropped, and the
  * next one that gets through says how many in "dropped".
  *
@@ -54,8 +55,12 @@ void log_ms(struct log_line *line, const char *name, uint64_t us);
 void log_object(struct log_line *line, const char *name);
 void log_end(struct log_line *line);
 
-/* Writes the line. */
+/* Writes the line, or keeps it for log_flush(). */
 void log_close(struct log_line *line);
+
+/* From now on lines are kept until log_flush(), or until they fill a write; or are not. */
+void log_set_batching(bool is_on);
+void log_flush(void);
 
 /* A whole event with at most one text member, for the simple cases. detail may be NULL. */
 void log_event(enum log_level level, const char *event, const char *detail);

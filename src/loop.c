@@ -24,6 +24,8 @@ struct loop {
 	size_t timer_count;
 	size_t timers_max;
 
+	LIST_HEAD(loop_turns, loop_turn) turns;
+
 	struct loop_io signal_io;
 	void (*on_signal)(void *context, int signal);
 	void *signal_context;
@@ -112,6 +114,28 @@ void loop_remove(struct loop *loop, struct loop_io *io)
 	}
 }
 
+/* ---- the end of a turn ---- */
+
+void loop_turn_add(struct loop *loop, struct loop_turn *turn)
+{
+	LIST_INSERT_HEAD(&loop->turns, turn, entry);
+}
+
+void loop_turn_remove(struct loop_turn *turn)
+{
+	LIST_REMOVE(turn, entry);
+}
+
+static void end_turn(struct loop *loop)
+{
+	struct loop_turn *next;
+
+	for (struct loop_turn *turn = LIST_FIRST(&loop->turns); turn; turn = next) {
+		next = LIST_NEXT(turn, entry);
+		turn->on_end(turn);
+	}
+}
+
 /* ---- timers ---- */
 
 static void place(struct loop *loop, struct loop_timer *timer, size_t index)
@@ -197,6 +221,7 @@ bool loop_run(struct loop *loop)
 {
 	loop->is_running = true;
 	while (loop->is_running) {
+		end_turn(loop);
 		int count = epoll_wait(loop->epoll_fd, loop->events, EVENTS_MAX, wait_ms(loop));
 		if (count < 0 && errno != EINTR)
 			return false;
@@ -210,6 +235,7 @@ bool loop_run(struct loop *loop)
 		loop->event_count = 0;
 		fire_due_timers(loop);
 	}
+	end_turn(loop);
 	return true;
 }
 

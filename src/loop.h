@@ -10,6 +10,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/queue.h>
 
 struct loop;
 
@@ -31,6 +32,13 @@ struct loop_timer {
 	size_t slot; /* position in the heap plus 1; 0: not set */
 };
 
+/* Something to be done at the end of each turn, before the loop waits again. The owner keeps the
+ * struct alive while it is added. */
+struct loop_turn {
+	LIST_ENTRY(loop_turn) entry;
+	void (*on_end)(struct loop_turn *turn);
+};
+
 /* Opens a loop for at most timers_max timers set at one time. NULL with errno on failure. */
 struct loop *loop_open(size_t timers_max);
 void loop_close(struct loop *loop);
@@ -48,6 +56,10 @@ bool loop_change(struct loop *loop, struct loop_io *io, uint32_t epoll_events);
 
 /* Removes before the descriptor is closed. Events already fetched for it are dropped. */
 void loop_remove(struct loop *loop, struct loop_io *io);
+
+/* The one added last is called first. */
+void loop_turn_add(struct loop *loop, struct loop_turn *turn);
+void loop_turn_remove(struct loop_turn *turn);
 
 /* Sets the timer, anew if it was set. The owner keeps within timers_max. */
 void loop_timer_set(struct loop *loop, struct loop_timer *timer, uint64_t delay_ms);

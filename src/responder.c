@@ -169,7 +169,7 @@ bool responder_write(struct responder *responder, const struct http_exchange *x,
 {
 	FCGX_Stream *out = responder->fcgi.out;
 
-	buf_clear(head);
+	buf_empty(head);
 	if (!http_write_head(x, head))
 		return false;
 	FCGX_PutStr(buf_str(head), (int)head->len, out);

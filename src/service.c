@@ -46,6 +46,7 @@ struct service {
 	LIST_HEAD(backend_list, backend) backends;
 	struct gateway gateway;
 	struct fastcgi *door;
+	struct loop_turn log_turn;
 	struct loop_timer refuse_timer;
 	struct loop_timer stop_timer;
 	long upstream_max;   /* descriptors for a backend */
@@ -364,6 +365,12 @@ static void log_start(const struct service *service)
 	listener_tell_ready();
 }
 
+static void on_turn_end(struct loop_turn *turn)
+{
+	(void)turn;
+	log_flush();
+}
+
 static int run_loop(void *context)
 {
 	struct service *service = context;
@@ -373,7 +380,11 @@ static int run_loop(void *context)
 	if (build(service, &fault)) {
 		if (service->options->workers == 1)
 			log_start(service);
+		service->log_turn.on_end = on_turn_end;
+		loop_turn_add(service->loop, &service->log_turn);
+		log_set_batching(true);
 		has_run = loop_run(service->loop);
+		log_set_batching(false);
 	} else {
 		log_event(LOG_CRIT, "start_failed", fault ? fault : strerror(errno));
 	}

@@ -10,7 +10,7 @@ FLOORS = {
     -1: {"buf", "utf8", "log", "fault", "ceilings", "memory"},
     0: {"config", "settings", "settings_file", "settings_source", "settings_place",
         "settings_text", "http", "form",
-        "json", "loop", "listener", "gate", "trust", "terminal"},
+        "json", "loop", "listener", "gate", "tls", "trust", "terminal"},
     1: {"oauth", "upstream", "upstream_call", "responder"},
     2: {"session"},
     3: {"gateway"},
@@ -29,6 +29,7 @@ SAME_ROOM = {
     ("upstream", "upstream_call"), ("upstream_call", "upstream"),
     # The cellar's own order.
     ("fault", "log"), ("log", "ceilings"), ("log", "utf8"),
+    ("log", "buf"),
 }
 
 # A library is known to one room, and ending the process is for few.
@@ -36,6 +37,7 @@ ONE_ROOM = {
     r"#include <cjson/": {"oauth.c"},
     r"#include <curl/": {"upstream_call.h"},
     r"#include <fcgi": {"responder.c"},
+    r"#include <openssl/": {"tls.c"},
     r"\b_?exit\(|\babort\(": {"workers.c", "loop.c"},
     r"__libc_free": {"memory.c"},
 }
