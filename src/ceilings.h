@@ -28,6 +28,9 @@
 /* How deep the JSON of a body or an answer may nest; a login needs 1. */
 #define JSON_DEPTH_MAX 32
 
+/* Kept for the JSON of one login, parsed: about 1 KB. */
+#define TREE_MEMORY_BYTES (8 * 1024)
+
 /* The parameters of one FastCGI request, names and values. nginx lets a client send 32 KiB of
  * header lines and adds about 1 KiB of its own. */
 #define PARAMS_MAX_BYTES (64 * 1024)
@@ -87,6 +90,10 @@
 /* Streams on one HTTP/2 connection to the token server: libcurl's default, and what servers grant.
  */
 #define STREAMS_PER_CONNECTION 100
+
+/* What libcurl writes to one connection before it is sent, at the latest at the turn's end: the
+ * logins of a turn, at about 600 bytes each. */
+#define TLS_WRITER_BYTES (32 * 1024)
 
 /* Logins on one HTTP/2 connection, before a new one is opened, and before no more are sent on the
  * old one even if the new one is not there yet: below the 1000 requests after which nginx ends a

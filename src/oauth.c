@@ -1,6 +1,8 @@
 #include "oauth.h"
 
 #include <cjson/cJSON.h>
+#include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
@@ -10,8 +12,56 @@
  * on cJSON writes an exponent. */
 #define EXPIRES_IN_MAX_S 999999999999999.0
 
+/* The names of a token's members and what stands around them, and expires_in. */
+#define TOKEN_NAMES_BYTES 128
+
 /* No token server gives out one like this. */
 #define MADE_UP_TOKEN "bakrypt-login-asks-whether-its-client-is-accepted"
+
+/* ---- memory for cJSON ---- */
+
+/* A tree lives for one call, and most are small: they are cut from here, wiped in one piece, and
+ * cost no malloc(3), of which a login took about thirty. Larger ones overflow into the heap. */
+static struct {
+	_Alignas(max_align_t) char bytes[TREE_MEMORY_BYTES];
+	size_t used;
+} trees;
+
+static void *tree_malloc(size_t size)
+{
+	size_t aligned = (size + _Alignof(max_align_t) - 1) & ~(_Alignof(max_align_t) - 1);
+	char *block = trees.bytes + trees.used;
+
+	if (size > sizeof(trees.bytes) || aligned > sizeof(trees.bytes) - trees.used)
+		return malloc(size);
+	trees.used += aligned;
+	return block;
+}
+
+static void tree_free(void *block)
+{
+	uintptr_t at = (uintptr_t)block - (uintptr_t)trees.bytes;
+
+	if (at >= sizeof(trees.bytes))
+		free(block);
+}
+
+/* NULL without memory; the text is checked. */
+static cJSON *tree_parse(const struct secret *text)
+{
+	static cJSON_Hooks hooks = {tree_malloc, tree_free};
+
+	cJSON_InitHooks(&hooks);
+	return cJSON_ParseWithLength(secret_str(text), secret_len(text));
+}
+
+/* With the last tree. NULL is allowed. */
+static void tree_end(cJSON *tree)
+{
+	cJSON_Delete(tree);
+	wipe(trees.bytes, trees.used);
+	trees.used = 0;
+}
 
 /* ---- fields ---- */
 
@@ -113,16 +163,17 @@ static enum fault read_json(const struct secret *body, const struct fields_readi
 	case JSON_SYNTAX:
 		return FAULT_BODY_SYNTAX;
 	}
-	cJSON *tree = cJSON_ParseWithLength(secret_str(body), secret_len(body));
+	cJSON *tree = tree_parse(body);
 	if (!tree)
-		return FAULT_NO_MEMORY;
-	if (!cJSON_IsObject(tree))
+		fault = FAULT_NO_MEMORY;
+	else if (!cJSON_IsObject(tree))
 		fault = FAULT_BODY_SYNTAX;
-	for (cJSON *item = tree->child; item && fault == FAULT_NONE; item = item->next) {
+	for (cJSON *item = tree ? tree->child : NULL; item && fault == FAULT_NONE;
+	     item = item->next) {
 		const char *text = cJSON_IsString(item) ? item->valuestring : "";
 		fault = take_field(r, item->string, text, strlen(text));
 	}
-	cJSON_Delete(tree);
+	tree_end(tree);
 	return fault;
 }
 
@@ -400,31 +451,67 @@ static bool is_text(cJSON *item)
 }
 
 /* A whole number of seconds. Some servers quote it; what leaves here is a number. */
-static bool is_seconds(cJSON *item)
+static bool read_seconds(const cJSON *item, uint64_t *ret_seconds)
 {
+	double seconds;
+
 	if (cJSON_IsString(item)) {
 		size_t digits = strspn(item->valuestring, "0123456789");
 		if (digits == 0 || digits > 15 || item->valuestring[digits] != '\0')
 			return false;
-		double seconds = 0;
-		for (size_t i = 0; i < digits; i++)
-			seconds = seconds * 10 + (item->valuestring[i] - '0');
-		cJSON_free(item->valuestring);
-		item->valuestring = NULL;
-		item->type = cJSON_Number;
-		cJSON_SetNumberValue(item, seconds);
+		*ret_seconds = strtoull(item->valuestring, NULL, 10);
+		return true;
 	}
-	return cJSON_IsNumber(item) && item->valuedouble >= 0 &&
-	       item->valuedouble <= EXPIRES_IN_MAX_S &&
-	       item->valuedouble == (double)(long long)item->valuedouble;
+	seconds = cJSON_GetNumberValue(item);
+	if (!(seconds >= 0 && seconds <= EXPIRES_IN_MAX_S) || seconds != (double)(uint64_t)seconds)
+		return false;
+	*ret_seconds = (uint64_t)seconds;
+	return true;
 }
 
-static enum fault write_token(cJSON *tree, struct secret *ret_token)
+/* cJSON prints numbers by way of sprintf() and sscanf(), so it gets the digits. */
+static bool make_seconds(cJSON *item)
+{
+	char text[24];
+	char *end = text + sizeof(text) - 1;
+	uint64_t seconds;
+
+	if (!read_seconds(item, &seconds))
+		return false;
+	*end = '\0';
+	cJSON *raw = cJSON_CreateRaw(buf_digits(end, seconds));
+	if (!raw)
+		return false;
+	cJSON_free(item->valuestring);
+	item->valuestring = raw->valuestring;
+	item->type = cJSON_Raw;
+	raw->valuestring = NULL;
+	cJSON_Delete(raw);
+	return true;
+}
+
+/* What is printed is never longer than what was read, names and punctuation aside: both escape what
+ * must be escaped alone. */
+static bool print_tree(const cJSON *tree, size_t read_bytes, struct secret *ret_text)
+{
+	size_t room = read_bytes + TOKEN_NAMES_BYTES;
+
+	if (room > ANSWER_MAX_BYTES)
+		room = ANSWER_MAX_BYTES;
+	secret_truncate(ret_text, 0);
+	if (!secret_reserve(ret_text, room) ||
+	    !cJSON_PrintPreallocated((cJSON *)(uintptr_t)tree, secret_end(ret_text), (int)room,
+				     false))
+		return false;
+	secret_added(ret_text, strlen(secret_end(ret_text)));
+	return true;
+}
+
+static enum fault write_token(cJSON *tree, size_t read_bytes, struct secret *ret_token)
 {
 	enum fault fault = FAULT_UPSTREAM_MALFORMED;
 	const char *type = text_member(tree, "token_type");
 	const char *token = text_member(tree, "access_token");
-	char *text = NULL;
 	cJSON *out = cJSON_CreateObject();
 
 	if (!out)
@@ -432,18 +519,12 @@ static enum fault write_token(cJSON *tree, struct secret *ret_token)
 	if (!token || !*token || !type || strcasecmp(type, "Bearer") != 0)
 		goto out;
 	if (!move_member(tree, out, "access_token", is_text) ||
-	    !move_member(tree, out, "expires_in", is_seconds) ||
+	    !move_member(tree, out, "expires_in", make_seconds) ||
 	    !move_member(tree, out, "token_type", is_text) ||
 	    !move_member(tree, out, "scope", is_text) ||
 	    !move_member(tree, out, "refresh_token", is_text))
 		goto out;
-	fault = FAULT_NO_MEMORY;
-	text = cJSON_PrintUnformatted(out);
-	if (text && secret_set(ret_token, text, strlen(text)))
-		fault = FAULT_NONE;
-	if (text)
-		wipe(text, strlen(text));
-	cJSON_free(text);
+	fault = print_tree(out, read_bytes, ret_token) ? FAULT_NONE : FAULT_NO_MEMORY;
 out:
 	cJSON_Delete(out);
 	return fault;
@@ -454,10 +535,10 @@ static cJSON *parse_object(const struct secret *body)
 {
 	if (json_check(secret_str(body), secret_len(body)) != JSON_OK)
 		return NULL;
-	cJSON *tree = cJSON_ParseWithLength(secret_str(body), secret_len(body));
+	cJSON *tree = tree_parse(body);
 	if (cJSON_IsObject(tree))
 		return tree;
-	cJSON_Delete(tree);
+	tree_end(tree);
 	return NULL;
 }
 
@@ -474,11 +555,11 @@ struct oauth_verdict oauth_read_token(const struct oauth_answer *answer, struct 
 	verdict.is_off_contract = answer->status == 200 && has_error(tree);
 	if (verdict.fault == FAULT_NONE) {
 		if (answer->status == 200 && tree && !verdict.is_off_contract)
-			verdict.fault = write_token(tree, ret_token);
+			verdict.fault = write_token(tree, secret_len(answer->body), ret_token);
 		else
 			verdict.fault = fault_by_status(answer, tree);
 	}
-	cJSON_Delete(tree);
+	tree_end(tree);
 	return verdict;
 }
 
@@ -501,7 +582,7 @@ struct oauth_verdict oauth_read_revocation(const struct oauth_answer *answer)
 		verdict.fault = FAULT_NONE;
 	if (answer->status == 404)
 		verdict.hint = "check BAKRYPT_REVOKE_URL";
-	cJSON_Delete(tree);
+	tree_end(tree);
 	return verdict;
 }
 
