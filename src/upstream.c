@@ -1,13 +1,16 @@
 #include "upstream.h"
 
+#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/queue.h>
+#include <sys/socket.h>
 
 #include "ceilings.h"
 #include "memory.h"
+#include "tls.h"
 #include "trust.h"
 #include "upstream_call.h"
 
@@ -26,12 +29,16 @@ struct upstream {
 	CURL *spare[SPARE_TRANSFERS_MAX]; /* set up, and not in use; the last used are taken first
 					   */
 	size_t spare_count;
-	long connections_max; /* what the descriptors allow */
-	unsigned generation;  /* of connections; see generation_options() */
-	bool is_worn;         /* a connection of this generation is to be left */
-	struct call *pioneer; /* opens the first connection of the next one; or NULL */
-	uint16_t *served;     /* logins on the present connection from each local port */
-	bool is_multiplexed;  /* the server speaks HTTP/2, or is not known yet */
+	long connections_max;       /* what the descriptors allow */
+	unsigned generation;        /* of connections; see generation_options() */
+	bool is_worn;               /* a connection of this generation is to be left */
+	struct call *pioneer;       /* opens the first connection of the next one; or NULL */
+	uint16_t *served;           /* logins on the present connection from each local port */
+	bool is_multiplexed;        /* the server speaks HTTP/2, or is not known yet */
+	struct tls_writers writers; /* of its connections */
+	LIST_HEAD(watch_list, watch) watches;
+	bool has_new_wishes; /* some are not watched yet as libcurl wants it */
+	struct loop_turn turn;
 	struct trust trust;
 	bool is_inspecting;                /* certificates */
 	void (*on_retired)(void *context); /* NULL: in use */
@@ -40,8 +47,12 @@ struct upstream {
 
 /* A descriptor that libcurl wants watched. */
 struct watch {
+	LIST_ENTRY(watch) entry;
 	struct loop_io io;
 	struct upstream *upstream;
+	uint32_t wanted;  /* events, by libcurl */
+	uint32_t watched; /* events, by the loop */
+	bool is_blocked;  /* what was written waits until the socket takes it */
 };
 
 /* HTTP/1.1 needs a connection for each login in flight, HTTP/2 one for many. Which of them the
@@ -151,6 +162,38 @@ static void change_generation(struct upstream *upstream)
 	}
 }
 
+/* CURLINFO_ACTIVESOCKET tells nothing before the end of a transfer. */
+static int find_socket(const struct upstream *upstream, int local_port)
+{
+	const struct watch *watch;
+
+	for (watch = LIST_FIRST(&upstream->watches); watch; watch = LIST_NEXT(watch, entry)) {
+		union {
+			struct sockaddr any;
+			struct sockaddr_in v4;
+			struct sockaddr_in6 v6;
+		} local = {.any.sa_family = AF_UNSPEC};
+		socklen_t len = sizeof(local);
+
+		if (getsockname(watch->io.fd, &local.any, &len) == 0 &&
+		    (local.any.sa_family == AF_INET || local.any.sa_family == AF_INET6) &&
+		    ntohs(local.v4.sin_port) == local_port)
+			return watch->io.fd;
+	}
+	return -1;
+}
+
+/* Its handshake is over, and nothing of a login was written to it yet. */
+static void take_connection(const struct call *call, int local_port)
+{
+	struct curl_tlssessioninfo *tls = NULL;
+	int fd = find_socket(call->upstream, local_port);
+
+	if (fd >= 0 && !curl_easy_getinfo(call->easy, CURLINFO_TLS_SSL_PTR, &tls) &&
+	    tls->backend == CURLSSLBACKEND_OPENSSL && tls->internals)
+		tls_take(&call->upstream->writers, tls->internals, fd);
+}
+
 /* Called right before a request goes out, so that one without an answer counts as well, and one
  * that opened the connection is the first on it. */
 static int on_request(void *context, char *server, char *local, int server_port, int local_port)
@@ -166,8 +209,10 @@ static int on_request(void *context, char *server, char *local, int server_port,
 	if (local_port <= 0 || local_port > UINT16_MAX)
 		return CURL_PREREQFUNC_OK;
 	curl_easy_getinfo(call->easy, CURLINFO_NUM_CONNECTS, &new_connections);
-	if (new_connections > 0)
+	if (new_connections > 0) {
 		upstream->served[local_port] = 0;
+		take_connection(call, local_port);
+	}
 	served = ++upstream->served[local_port];
 	if (call == upstream->pioneer)
 		change_generation(upstream);
@@ -398,6 +443,34 @@ static int want_timer(CURLM *multi, long timeout_ms, void *context)
 	return 0;
 }
 
+static void watch_free(struct watch *watch)
+{
+	if (!watch)
+		return;
+	loop_remove(watch->upstream->loop, &watch->io);
+	LIST_REMOVE(watch, entry);
+	free(watch);
+}
+
+static struct watch *watch_new(struct upstream *upstream, int fd, uint32_t events)
+{
+	struct watch *watch = calloc(1, sizeof(*watch));
+
+	if (!watch)
+		return NULL;
+	watch->io = (struct loop_io){.fd = fd, .on_ready = on_watch_ready};
+	watch->upstream = upstream;
+	watch->watched = events;
+	if (!loop_add(upstream->loop, &watch->io, events)) {
+		free(watch);
+		return NULL;
+	}
+	LIST_INSERT_HEAD(&upstream->watches, watch, entry);
+	return watch;
+}
+
+/* What libcurl wants of a socket that is watched already is taken up at the turn's end: for each
+ * login it wants to write, and then no more. */
 static int want_socket(CURL *easy, curl_socket_t fd, int what, void *context, void *attached)
 {
 	struct upstream *upstream = context;
@@ -407,24 +480,53 @@ static int want_socket(CURL *easy, curl_socket_t fd, int what, void *context, vo
 
 	(void)easy;
 	if (what == CURL_POLL_REMOVE) {
-		if (watch)
-			loop_remove(upstream->loop, &watch->io);
-		free(watch);
+		watch_free(watch);
 		return 0;
 	}
-	if (watch)
-		return loop_change(upstream->loop, &watch->io, events) ? 0 : -1;
-	watch = calloc(1, sizeof(*watch));
-	if (!watch)
-		return -1;
-	watch->io = (struct loop_io){.fd = fd, .on_ready = on_watch_ready};
-	watch->upstream = upstream;
-	if (!loop_add(upstream->loop, &watch->io, events)) {
-		free(watch);
-		return -1;
+	if (!watch) {
+		watch = watch_new(upstream, fd, events);
+		if (!watch)
+			return -1;
+		curl_multi_assign(upstream->multi, fd, watch);
 	}
-	curl_multi_assign(upstream->multi, fd, watch);
+	watch->wanted = events;
+	upstream->has_new_wishes |= watch->watched != events;
 	return 0;
+}
+
+static bool on_blocked(void *context, int fd, bool is_blocked)
+{
+	struct upstream *upstream = context;
+	struct watch *watch = LIST_FIRST(&upstream->watches);
+
+	while (watch && watch->io.fd != fd)
+		watch = LIST_NEXT(watch, entry);
+	if (!watch)
+		return false;
+	watch->is_blocked = is_blocked;
+	upstream->has_new_wishes = true;
+	return true;
+}
+
+static void on_turn_end(struct loop_turn *turn)
+{
+	struct upstream *upstream = CONTAINER(turn, struct upstream, turn);
+	struct watch *watch;
+
+	tls_send_all(&upstream->writers, on_blocked, upstream);
+	if (!upstream->has_new_wishes)
+		return;
+	upstream->has_new_wishes = false;
+	for (watch = LIST_FIRST(&upstream->watches); watch; watch = LIST_NEXT(watch, entry)) {
+		uint32_t events = watch->wanted | (watch->is_blocked ? EPOLLOUT : 0u);
+
+		if (events == watch->watched)
+			continue;
+		if (loop_change(upstream->loop, &watch->io, events))
+			watch->watched = events;
+		else
+			upstream->has_new_wishes = true;
+	}
 }
 
 static bool open_multi(struct upstream *upstream)
@@ -483,6 +585,10 @@ struct upstream *upstream_open(struct loop *loop, const struct config *config, l
 	upstream->idle_timer.on_fire = on_idle;
 	upstream->trust = trust_find(config->ca_file, "");
 	LIST_INIT(&upstream->calls);
+	LIST_INIT(&upstream->writers);
+	LIST_INIT(&upstream->watches);
+	upstream->turn.on_end = on_turn_end;
+	loop_turn_add(loop, &upstream->turn);
 	upstream->served = calloc(UINT16_MAX + 1, sizeof(uint16_t));
 	if (!upstream->served)
 		goto fail;
@@ -527,6 +633,7 @@ void upstream_close(struct upstream *upstream)
 	loop_timer_cancel(upstream->loop, &upstream->idle_timer);
 	curl_multi_cleanup(upstream->multi);
 	loop_timer_cancel(upstream->loop, &upstream->curl_timer);
+	loop_turn_remove(&upstream->turn);
 	curl_slist_free_all(upstream->headers);
 	free(upstream->served);
 	free(upstream);
