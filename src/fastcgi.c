@@ -36,6 +36,7 @@ struct connection {
 	bool is_kept;           /* the web server wants it left open after this reply */
 	bool is_cut_short;      /* the present request was not read whole */
 	size_t lingered_bytes;
+	size_t written_bytes; /* of replies, since the kernel last told how many are unread */
 	struct responder *responder; /* while SERVING */
 	struct http_exchange exchange;
 };
@@ -148,12 +149,22 @@ static void ask_to_close(struct connection *connection)
 /* ---- the way out ---- */
 
 /* libfcgi's writes wait, so there must be room. A peer that reads its replies leaves none of them
- * outstanding. */
-static bool write_reply(struct connection *connection)
+ * outstanding; so the kernel is asked only when so much was written that it could matter. */
+static bool has_room(struct connection *connection)
 {
 	int unread = 0;
 
-	if (ioctl(connection->io.fd, SIOCOUTQ, &unread) == 0 && unread > UNREAD_REPLY_MAX_BYTES) {
+	connection->written_bytes += HEAD_MAX_BYTES + secret_len(&connection->exchange.reply.body);
+	if (connection->written_bytes <= UNREAD_REPLY_MAX_BYTES ||
+	    ioctl(connection->io.fd, SIOCOUTQ, &unread) != 0)
+		return true;
+	connection->written_bytes = unread > 0 ? (size_t)unread : 0;
+	return unread <= UNREAD_REPLY_MAX_BYTES;
+}
+
+static bool write_reply(struct connection *connection)
+{
+	if (!has_room(connection)) {
 		log_reject("a peer that does not read its replies");
 		return false;
 	}

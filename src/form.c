@@ -88,27 +88,36 @@ enum form_verdict form_read_pair(const char **cursor, const char *end, struct se
 	return FORM_BAD;
 }
 
+/* Bytes that stand for themselves in a form. */
+static bool is_unreserved(char c)
+{
+	return isalnum((unsigned char)c) || (c && strchr("-._*", c));
+}
+
 bool form_write_text(struct secret *out, const char *text, size_t len)
 {
 	static const char digits[] = "0123456789ABCDEF";
-	size_t len_before = secret_len(out);
+	size_t encoded_len = len;
+	char *to;
 
+	for (size_t i = 0; i < len; i++)
+		encoded_len += text[i] == ' ' || is_unreserved(text[i]) ? 0 : 2;
+	if (!secret_reserve(out, encoded_len))
+		return false;
+	to = secret_end(out);
 	for (size_t i = 0; i < len; i++) {
 		unsigned char byte = (unsigned char)text[i];
-		char encoded[3] = {text[i]};
-		size_t encoded_len = 1;
-		if (text[i] == ' ') {
-			encoded[0] = '+';
-		} else if (!isalnum(byte) && (!byte || !strchr("-._*", text[i]))) {
-			encoded[0] = '%';
-			encoded[1] = digits[byte >> 4];
-			encoded[2] = digits[byte & 0x0f];
-			encoded_len = 3;
-		}
-		if (!secret_append(out, encoded, encoded_len)) {
-			secret_truncate(out, len_before);
-			return false;
+
+		if (is_unreserved(text[i])) {
+			*to++ = text[i];
+		} else if (text[i] == ' ') {
+			*to++ = '+';
+		} else {
+			*to++ = '%';
+			*to++ = digits[byte >> 4];
+			*to++ = digits[byte & 0x0f];
 		}
 	}
+	secret_added(out, encoded_len);
 	return true;
 }

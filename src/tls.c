@@ -122,8 +122,7 @@ static const BIO_METHOD *method(void)
 
 /* ---- the room's doors ---- */
 
-/* True with HTTP/2, where a connection is one for many: there its memory does not matter. */
-static bool is_shared(const SSL *ssl)
+bool tls_is_shared(const void *ssl)
 {
 	const unsigned char *protocol = NULL;
 	unsigned len = 0;
@@ -139,7 +138,7 @@ void tls_take(struct tls_writers *writers, void *handle, int fd)
 	struct tls_writer *writer;
 	BIO *bio;
 
-	if (!is_shared(ssl) || below != SSL_get_rbio(ssl) || !method())
+	if (below != SSL_get_rbio(ssl) || !method())
 		return;
 	writer = malloc(sizeof(*writer));
 	bio = writer ? BIO_new(method()) : NULL;

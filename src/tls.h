@@ -16,9 +16,12 @@ struct tls_writer;
 
 LIST_HEAD(tls_writers, tls_writer);
 
-/* Takes over what libcurl writes to a connection from now on. ssl is its SSL *, whose handshake is
- * over, and fd its socket, which does not wait; both are borrowed, and it is libcurl that ends
- * them. Without memory all stays as it was. */
+/* Whether a connection, libcurl's SSL *, speaks HTTP/2, and so is one for many. */
+bool tls_is_shared(const void *ssl);
+
+/* Takes over what libcurl writes to such a connection from now on. The handshake is over; fd is its
+ * socket, which does not wait. Both are borrowed, and it is libcurl that ends them. Without memory
+ * all stays as it was. */
 void tls_take(struct tls_writers *writers, void *ssl, int fd);
 
 /* Whether a socket takes no more for now. False: nobody heard it, so it is to be told again. */

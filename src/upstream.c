@@ -1,18 +1,15 @@
 #include "upstream.h"
 
-#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/epoll.h>
 #include <sys/queue.h>
-#include <sys/socket.h>
 
 #include "ceilings.h"
 #include "memory.h"
-#include "tls.h"
 #include "trust.h"
 #include "upstream_call.h"
+#include "upstream_drive.h"
 
 /* As many as generation_options() tells apart. */
 #define GENERATIONS 32
@@ -21,38 +18,24 @@ struct upstream {
 	struct loop *loop;
 	const struct config *config;
 	CURLM *multi;
+	struct upstream_drive drive;
 	struct curl_slist *headers;
-	struct loop_timer curl_timer; /* when libcurl wants to be called */
 	struct loop_timer idle_timer; /* set after the last call, while there is none */
 	LIST_HEAD(call_list, call) calls;
 	long call_count;
 	CURL *spare[SPARE_TRANSFERS_MAX]; /* set up, and not in use; the last used are taken first
 					   */
 	size_t spare_count;
-	long connections_max;       /* what the descriptors allow */
-	unsigned generation;        /* of connections; see generation_options() */
-	bool is_worn;               /* a connection of this generation is to be left */
-	struct call *pioneer;       /* opens the first connection of the next one; or NULL */
-	uint16_t *served;           /* logins on the present connection from each local port */
-	bool is_multiplexed;        /* the server speaks HTTP/2, or is not known yet */
-	struct tls_writers writers; /* of its connections */
-	LIST_HEAD(watch_list, watch) watches;
-	bool has_new_wishes; /* some are not watched yet as libcurl wants it */
-	struct loop_turn turn;
+	long connections_max; /* what the descriptors allow */
+	unsigned generation;  /* of connections; see generation_options() */
+	bool is_worn;         /* a connection of this generation is to be left */
+	struct call *pioneer; /* opens the first connection of the next one; or NULL */
+	uint16_t *served;     /* logins on the present connection from each local port */
+	bool is_multiplexed;  /* the server speaks HTTP/2, or is not known yet */
 	struct trust trust;
 	bool is_inspecting;                /* certificates */
 	void (*on_retired)(void *context); /* NULL: in use */
 	void *retired_context;
-};
-
-/* A descriptor that libcurl wants watched. */
-struct watch {
-	LIST_ENTRY(watch) entry;
-	struct loop_io io;
-	struct upstream *upstream;
-	uint32_t wanted;  /* events, by libcurl */
-	uint32_t watched; /* events, by the loop */
-	bool is_blocked;  /* what was written waits until the socket takes it */
 };
 
 /* HTTP/1.1 needs a connection for each login in flight, HTTP/2 one for many. Which of them the
@@ -162,38 +145,6 @@ static void change_generation(struct upstream *upstream)
 	}
 }
 
-/* CURLINFO_ACTIVESOCKET tells nothing before the end of a transfer. */
-static int find_socket(const struct upstream *upstream, int local_port)
-{
-	const struct watch *watch;
-
-	for (watch = LIST_FIRST(&upstream->watches); watch; watch = LIST_NEXT(watch, entry)) {
-		union {
-			struct sockaddr any;
-			struct sockaddr_in v4;
-			struct sockaddr_in6 v6;
-		} local = {.any.sa_family = AF_UNSPEC};
-		socklen_t len = sizeof(local);
-
-		if (getsockname(watch->io.fd, &local.any, &len) == 0 &&
-		    (local.any.sa_family == AF_INET || local.any.sa_family == AF_INET6) &&
-		    ntohs(local.v4.sin_port) == local_port)
-			return watch->io.fd;
-	}
-	return -1;
-}
-
-/* Its handshake is over, and nothing of a login was written to it yet. */
-static void take_connection(const struct call *call, int local_port)
-{
-	struct curl_tlssessioninfo *tls = NULL;
-	int fd = find_socket(call->upstream, local_port);
-
-	if (fd >= 0 && !curl_easy_getinfo(call->easy, CURLINFO_TLS_SSL_PTR, &tls) &&
-	    tls->backend == CURLSSLBACKEND_OPENSSL && tls->internals)
-		tls_take(&call->upstream->writers, tls->internals, fd);
-}
-
 /* Called right before a request goes out, so that one without an answer counts as well, and one
  * that opened the connection is the first on it. */
 static int on_request(void *context, char *server, char *local, int server_port, int local_port)
@@ -211,7 +162,7 @@ static int on_request(void *context, char *server, char *local, int server_port,
 	curl_easy_getinfo(call->easy, CURLINFO_NUM_CONNECTS, &new_connections);
 	if (new_connections > 0) {
 		upstream->served[local_port] = 0;
-		take_connection(call, local_port);
+		upstream_drive_take(&upstream->drive, call->easy, local_port);
 	}
 	served = ++upstream->served[local_port];
 	if (call == upstream->pioneer)
@@ -254,8 +205,7 @@ static bool set_up(CURL *easy, const struct upstream *upstream)
 	       !curl_easy_setopt(easy, CURLOPT_READFUNCTION, on_read) &&
 	       !curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, on_body) &&
 	       !curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, on_header) &&
-	       !curl_easy_setopt(easy, CURLOPT_HTTPHEADER, upstream->headers) &&
-	       !curl_easy_setopt(easy, CURLOPT_USERAGENT, "bakrypt-login/" VERSION);
+	       !curl_easy_setopt(easy, CURLOPT_HTTPHEADER, upstream->headers);
 }
 
 static bool set_up_call(CURL *easy, struct call *call)
@@ -391,8 +341,10 @@ static void on_deadline(struct loop_timer *timer)
 
 /* ---- libcurl on the loop ---- */
 
-static void collect(struct upstream *upstream)
+/* Takes the calls that have ended. */
+static void collect(struct upstream_drive *drive)
 {
+	struct upstream *upstream = CONTAINER(drive, struct upstream, drive);
 	CURLMsg *message;
 	int rest;
 
@@ -409,135 +361,12 @@ static void collect(struct upstream *upstream)
 	}
 }
 
-static void on_watch_ready(struct loop_io *io, uint32_t events)
-{
-	/* The watch may be gone when libcurl returns. */
-	struct upstream *upstream = CONTAINER(io, struct watch, io)->upstream;
-	int running;
-	int mask = ((events & EPOLLIN) ? CURL_CSELECT_IN : 0) |
-		   ((events & EPOLLOUT) ? CURL_CSELECT_OUT : 0) |
-		   ((events & (EPOLLERR | EPOLLHUP)) ? CURL_CSELECT_ERR : 0);
-
-	curl_multi_socket_action(upstream->multi, io->fd, mask, &running);
-	collect(upstream);
-}
-
-static void on_curl_timer(struct loop_timer *timer)
-{
-	struct upstream *upstream = CONTAINER(timer, struct upstream, curl_timer);
-	int running;
-
-	curl_multi_socket_action(upstream->multi, CURL_SOCKET_TIMEOUT, 0, &running);
-	collect(upstream);
-}
-
-static int want_timer(CURLM *multi, long timeout_ms, void *context)
-{
-	struct upstream *upstream = context;
-
-	(void)multi;
-	if (timeout_ms < 0)
-		loop_timer_cancel(upstream->loop, &upstream->curl_timer);
-	else
-		loop_timer_set(upstream->loop, &upstream->curl_timer, (uint64_t)timeout_ms);
-	return 0;
-}
-
-static void watch_free(struct watch *watch)
-{
-	if (!watch)
-		return;
-	loop_remove(watch->upstream->loop, &watch->io);
-	LIST_REMOVE(watch, entry);
-	free(watch);
-}
-
-static struct watch *watch_new(struct upstream *upstream, int fd, uint32_t events)
-{
-	struct watch *watch = calloc(1, sizeof(*watch));
-
-	if (!watch)
-		return NULL;
-	watch->io = (struct loop_io){.fd = fd, .on_ready = on_watch_ready};
-	watch->upstream = upstream;
-	watch->watched = events;
-	if (!loop_add(upstream->loop, &watch->io, events)) {
-		free(watch);
-		return NULL;
-	}
-	LIST_INSERT_HEAD(&upstream->watches, watch, entry);
-	return watch;
-}
-
-/* What libcurl wants of a socket that is watched already is taken up at the turn's end: for each
- * login it wants to write, and then no more. */
-static int want_socket(CURL *easy, curl_socket_t fd, int what, void *context, void *attached)
-{
-	struct upstream *upstream = context;
-	struct watch *watch = attached;
-	uint32_t events =
-		((what & CURL_POLL_IN) ? EPOLLIN : 0u) | ((what & CURL_POLL_OUT) ? EPOLLOUT : 0u);
-
-	(void)easy;
-	if (what == CURL_POLL_REMOVE) {
-		watch_free(watch);
-		return 0;
-	}
-	if (!watch) {
-		watch = watch_new(upstream, fd, events);
-		if (!watch)
-			return -1;
-		curl_multi_assign(upstream->multi, fd, watch);
-	}
-	watch->wanted = events;
-	upstream->has_new_wishes |= watch->watched != events;
-	return 0;
-}
-
-static bool on_blocked(void *context, int fd, bool is_blocked)
-{
-	struct upstream *upstream = context;
-	struct watch *watch = LIST_FIRST(&upstream->watches);
-
-	while (watch && watch->io.fd != fd)
-		watch = LIST_NEXT(watch, entry);
-	if (!watch)
-		return false;
-	watch->is_blocked = is_blocked;
-	upstream->has_new_wishes = true;
-	return true;
-}
-
-static void on_turn_end(struct loop_turn *turn)
-{
-	struct upstream *upstream = CONTAINER(turn, struct upstream, turn);
-	struct watch *watch;
-
-	tls_send_all(&upstream->writers, on_blocked, upstream);
-	if (!upstream->has_new_wishes)
-		return;
-	upstream->has_new_wishes = false;
-	for (watch = LIST_FIRST(&upstream->watches); watch; watch = LIST_NEXT(watch, entry)) {
-		uint32_t events = watch->wanted | (watch->is_blocked ? EPOLLOUT : 0u);
-
-		if (events == watch->watched)
-			continue;
-		if (loop_change(upstream->loop, &watch->io, events))
-			watch->watched = events;
-		else
-			upstream->has_new_wishes = true;
-	}
-}
-
 static bool open_multi(struct upstream *upstream)
 {
 	upstream->multi = curl_multi_init();
 	if (!upstream->multi)
 		return false;
-	curl_multi_setopt(upstream->multi, CURLMOPT_SOCKETFUNCTION, want_socket);
-	curl_multi_setopt(upstream->multi, CURLMOPT_SOCKETDATA, upstream);
-	curl_multi_setopt(upstream->multi, CURLMOPT_TIMERFUNCTION, want_timer);
-	curl_multi_setopt(upstream->multi, CURLMOPT_TIMERDATA, upstream);
+	upstream_drive_use(&upstream->drive, upstream->multi);
 	curl_multi_setopt(upstream->multi, CURLMOPT_PIPELINING, (long)CURLPIPE_MULTIPLEX);
 	curl_multi_setopt(upstream->multi, CURLMOPT_MAX_CONCURRENT_STREAMS,
 			  (long)STREAMS_PER_CONNECTION);
@@ -559,7 +388,7 @@ static void on_idle(struct loop_timer *timer)
 	drop_spares(upstream);
 	if (open_multi(upstream)) {
 		curl_multi_cleanup(old);
-		loop_timer_cancel(upstream->loop, &upstream->curl_timer);
+		upstream_drive_rest(&upstream->drive);
 		memory_trim();
 	} else {
 		upstream->multi = old;
@@ -581,14 +410,10 @@ struct upstream *upstream_open(struct loop *loop, const struct config *config, l
 	upstream->config = config;
 	upstream->connections_max = connections_max;
 	upstream->is_multiplexed = true;
-	upstream->curl_timer.on_fire = on_curl_timer;
 	upstream->idle_timer.on_fire = on_idle;
 	upstream->trust = trust_find(config->ca_file, "");
 	LIST_INIT(&upstream->calls);
-	LIST_INIT(&upstream->writers);
-	LIST_INIT(&upstream->watches);
-	upstream->turn.on_end = on_turn_end;
-	loop_turn_add(loop, &upstream->turn);
+	upstream_drive_open(&upstream->drive, loop, collect);
 	upstream->served = calloc(UINT16_MAX + 1, sizeof(uint16_t));
 	if (!upstream->served)
 		goto fail;
@@ -600,9 +425,11 @@ struct upstream *upstream_open(struct loop *loop, const struct config *config, l
 	}
 	/* libcurl would write the keys of every TLS session there. */
 	unsetenv("SSLKEYLOGFILE");
-	/* Accept: and no Expect:, which would cost a round trip. */
+	/* No Expect:, which would cost a round trip. CURLOPT_USERAGENT prints its text twice for
+	 * each request, a byte at a time: 3000 instructions. */
 	upstream->headers = curl_slist_append(NULL, "Accept: application/json");
 	if (!upstream->headers || !curl_slist_append(upstream->headers, "Expect:") ||
+	    !curl_slist_append(upstream->headers, "User-Agent: bakrypt-login/" VERSION) ||
 	    curl_global_init(CURL_GLOBAL_DEFAULT) || !open_multi(upstream))
 		goto fail;
 	return upstream;
@@ -632,8 +459,7 @@ void upstream_close(struct upstream *upstream)
 	drop_spares(upstream);
 	loop_timer_cancel(upstream->loop, &upstream->idle_timer);
 	curl_multi_cleanup(upstream->multi);
-	loop_timer_cancel(upstream->loop, &upstream->curl_timer);
-	loop_turn_remove(&upstream->turn);
+	upstream_drive_close(&upstream->drive);
 	curl_slist_free_all(upstream->headers);
 	free(upstream->served);
 	free(upstream);

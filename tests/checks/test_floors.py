@@ -11,7 +11,7 @@ FLOORS = {
     0: {"config", "settings", "settings_file", "settings_source", "settings_place",
         "settings_text", "http", "form",
         "json", "loop", "listener", "gate", "tls", "trust", "terminal"},
-    1: {"oauth", "upstream", "upstream_call", "responder"},
+    1: {"oauth", "upstream", "upstream_call", "upstream_drive", "responder"},
     2: {"session"},
     3: {"gateway"},
     4: {"fastcgi", "cgi", "workers", "token", "check"},
@@ -26,7 +26,7 @@ SAME_ROOM = {
     ("settings_place", "settings"), ("settings_place", "settings_file"),
     ("settings_source", "settings_text"),
     ("http", "form"),
-    ("upstream", "upstream_call"), ("upstream_call", "upstream"),
+    ("upstream", "upstream_call"), ("upstream_call", "upstream"), ("upstream", "upstream_drive"),
     # The cellar's own order.
     ("fault", "log"), ("log", "ceilings"), ("log", "utf8"),
     ("log", "buf"),
@@ -35,7 +35,7 @@ SAME_ROOM = {
 # A library is known to one room, and ending the process is for few.
 ONE_ROOM = {
     r"#include <cjson/": {"oauth.c"},
-    r"#include <curl/": {"upstream_call.h"},
+    r"#include <curl/": {"upstream_call.h", "upstream_drive.h"},
     r"#include <fcgi": {"responder.c"},
     r"#include <openssl/": {"tls.c"},
     r"\b_?exit\(|\babort\(": {"workers.c", "loop.c"},
