@@ -46,14 +46,8 @@
  * kernel doubles it for its own book-keeping. */
 #define SOCKET_BUFFER_BYTES 212992
 
-/* The last defence, should a write to the web server wait all the same. */
-#define WRITE_WAIT_MS 500
-
 /* Read from a FastCGI connection at once. */
 #define INPUT_BYTES (32 * 1024)
-
-/* Bytes of earlier replies that a peer may leave unread before it is hung up on. */
-#define UNREAD_REPLY_MAX_BYTES (16 * 1024)
 
 /* From the first byte of a request, or from the accept, until the request is complete. */
 #define REQUEST_ARRIVAL_MS 10000
@@ -101,7 +95,12 @@
 #define CONNECTION_LOGINS_MAX 700
 #define CONNECTION_LOGINS_END 950
 
-/* Transfers kept ready for further logins, 22 KB each. */
+/* libcurl's buffers for one transfer: the least it allows for what is sent, and enough for an
+ * answer in one piece. */
+#define UPLOAD_BUFFER_BYTES (16 * 1024L)
+#define DOWNLOAD_BUFFER_BYTES 2048L
+
+/* Transfers kept ready for further logins, 9 KB each. */
 #define SPARE_TRANSFERS_MAX 64
 
 /* Connections to a token server that speaks HTTP/2, or is not known yet, at least. */

@@ -1,11 +1,9 @@
 #include "fastcgi.h"
 
 #include <errno.h>
-#include <linux/sockios.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/ioctl.h>
 #include <sys/queue.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -36,7 +34,6 @@ struct connection {
 	bool is_kept;           /* the web server wants it left open after this reply */
 	bool is_cut_short;      /* the present request was not read whole */
 	size_t lingered_bytes;
-	size_t written_bytes; /* of replies, since the kernel last told how many are unread */
 	struct responder *responder; /* while SERVING */
 	struct http_exchange exchange;
 };
@@ -148,28 +145,16 @@ static void ask_to_close(struct connection *connection)
 
 /* ---- the way out ---- */
 
-/* libfcgi's writes wait, so there must be room. A peer that reads its replies leaves none of them
- * outstanding; so the kernel is asked only when so much was written that it could matter. */
-static bool has_room(struct connection *connection)
-{
-	int unread = 0;
-
-	connection->written_bytes += HEAD_MAX_BYTES + secret_len(&connection->exchange.reply.body);
-	if (connection->written_bytes <= UNREAD_REPLY_MAX_BYTES ||
-	    ioctl(connection->io.fd, SIOCOUTQ, &unread) != 0)
-		return true;
-	connection->written_bytes = unread > 0 ? (size_t)unread : 0;
-	return unread <= UNREAD_REPLY_MAX_BYTES;
-}
-
+/* There is room for a reply, unless the peer leaves earlier ones unread. */
 static bool write_reply(struct connection *connection)
 {
-	if (!has_room(connection)) {
-		log_reject("a peer that does not read its replies");
-		return false;
-	}
-	return responder_write(connection->responder, &connection->exchange,
-			       &connection->door->head);
+	errno = 0;
+	if (responder_write(connection->responder, &connection->exchange, &connection->door->head))
+		return true;
+	/* A peer that has left needs none. */
+	if (errno != EPIPE && errno != ECONNRESET)
+		log_reject("a peer that does not take its replies, or no memory for one");
+	return false;
 }
 
 /* The gateway gives an exchange back. */
@@ -436,7 +421,6 @@ static struct connection *connection_new(struct fastcgi *door, int fd)
 {
 	struct connection *connection = calloc(1, sizeof(*connection));
 	const int buffer = SOCKET_BUFFER_BYTES;
-	const struct timeval wait = {.tv_usec = WRITE_WAIT_MS * 1000};
 
 	if (!connection)
 		return NULL;
@@ -447,7 +431,6 @@ static struct connection *connection_new(struct fastcgi *door, int fd)
 		free(connection);
 		return NULL;
 	}
-	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &wait, sizeof(wait));
 	/* Over TCP both sizes come from the listener; a Unix socket inherits none. */
 	if (!door->listener->is_tcp)
 		setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &buffer, sizeof(buffer));
@@ -483,7 +466,6 @@ static bool accept_one(struct fastcgi *door)
 		pause_listening(door, "as many connections as the descriptor limit allows");
 		return false;
 	}
-	/* Not SOCK_NONBLOCK: libfcgi's writes know no partial ones. */
 	fd = accept4(door->listener->fd, (struct sockaddr *)&peer, &peer_len, SOCK_CLOEXEC);
 	if (fd < 0) {
 		if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)

@@ -3,8 +3,10 @@
 #include <fcgiapp.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/socket.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -19,7 +21,8 @@
 #define FCGI_PARAM_BYTES ((size_t)48)
 
 struct responder {
-	FCGX_Request fcgi;
+	FCGX_Request fcgi; /* its parameters alone are kept */
+	int reply_fd;
 	bool is_kept;
 };
 
@@ -152,9 +155,11 @@ struct responder *responder_open(struct responder_feed *feed, unsigned char *byt
 		open_pipe(feed);
 		return NULL;
 	}
-	/* The reader is of no more use: 8 KiB that hold the password. */
+	/* 17 KB that hold the password, and that a login in flight need not keep. */
 	FCGX_FreeStream(&responder->fcgi.in);
-	responder->fcgi.ipcFd = reply_fd;
+	FCGX_FreeStream(&responder->fcgi.out);
+	FCGX_FreeStream(&responder->fcgi.err);
+	responder->reply_fd = reply_fd;
 	responder->is_kept = responder->fcgi.keepConnection;
 	fill_request(request, responder->fcgi.envp);
 	return responder;
@@ -165,18 +170,79 @@ bool responder_is_kept(const struct responder *responder)
 	return responder->is_kept;
 }
 
-bool responder_write(struct responder *responder, const struct http_exchange *x, struct buf *head)
-{
-	FCGX_Stream *out = responder->fcgi.out;
+/* FastCGI specification, section 8. */
+enum { FCGI_VERSION_1 = 1, FCGI_END_REQUEST = 3, FCGI_STDOUT = 6 };
 
+#define RECORD_HEADER_BYTES 8
+#define RECORD_MAX_BYTES 65528 /* of content */
+
+/* A head, a body in two records, and the end. */
+#define REPLY_RECORDS_MAX 5
+
+/* A reply as records, put together for one sendmsg(2). */
+struct reply {
+	struct iovec parts[2 * REPLY_RECORDS_MAX];
+	size_t count;
+	size_t bytes;
+	unsigned char headers[REPLY_RECORDS_MAX][RECORD_HEADER_BYTES];
+	size_t records;
+	unsigned id;
+};
+
+static void add_part(struct reply *reply, const void *data, size_t len)
+{
+	if (len == 0)
+		return;
+	/* Only read from; struct iovec knows no const. */
+	reply->parts[reply->count++] = (struct iovec){(void *)(uintptr_t)data, len};
+	reply->bytes += len;
+}
+
+/* Section 3.3. Without padding, which is for the sender's ease alone. */
+static void add_record(struct reply *reply, unsigned char type, const void *content, size_t len)
+{
+	unsigned char *header = reply->headers[reply->records++];
+
+	header[0] = FCGI_VERSION_1;
+	header[1] = type;
+	header[2] = (unsigned char)(reply->id >> 8);
+	header[3] = (unsigned char)reply->id;
+	header[4] = (unsigned char)(len >> 8);
+	header[5] = (unsigned char)len;
+	header[6] = 0;
+	header[7] = 0;
+	add_part(reply, header, RECORD_HEADER_BYTES);
+	add_part(reply, content, len);
+}
+
+/* Not by way of libfcgi, whose writes wait, and whose streams would have to be kept for as long as
+ * the login lasts. */
+bool responder_write(const struct responder *responder, const struct http_exchange *x,
+		     struct buf *head)
+{
+	static const unsigned char request_complete[8];
+	struct reply reply = {.id = (unsigned)responder->fcgi.requestId};
+	const char *body = secret_str(&x->reply.body);
+	size_t rest = secret_len(&x->reply.body);
+
+	_Static_assert(ANSWER_MAX_BYTES <= 2 * RECORD_MAX_BYTES, "a body is two records");
 	buf_empty(head);
 	if (!http_write_head(x, head))
 		return false;
-	FCGX_PutStr(buf_str(head), (int)head->len, out);
-	FCGX_PutStr(secret_str(&x->reply.body), (int)secret_len(&x->reply.body), out);
-	/* Both, whatever the first says; FCGX_Finish_r() does the same, and would close the fd. */
-	bool is_err_closed = FCGX_FClose(responder->fcgi.err) == 0;
-	return FCGX_FClose(out) == 0 && is_err_closed;
+	add_record(&reply, FCGI_STDOUT, buf_str(head), head->len);
+	while (rest > 0) {
+		size_t len = rest < RECORD_MAX_BYTES ? rest : RECORD_MAX_BYTES;
+
+		add_record(&reply, FCGI_STDOUT, body, len);
+		body += len;
+		rest -= len;
+	}
+	add_record(&reply, FCGI_STDOUT, NULL, 0);
+	add_record(&reply, FCGI_END_REQUEST, request_complete, sizeof(request_complete));
+
+	const struct msghdr message = {.msg_iov = reply.parts, .msg_iovlen = reply.count};
+	return sendmsg(responder->reply_fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL) ==
+	       (ssize_t)reply.bytes;
 }
 
 void responder_close(struct responder *responder)

@@ -1,8 +1,8 @@
 /*
  * One request of the FastCGI Responder role (specification section 6.2), by way of libfcgi.
  *
- * Floor 1. The only room that knows libfcgi. What libfcgi reads comes from a pipe that holds
- * exactly one request which the gate (gate.h) found whole; what it writes goes to the connection.
+ * Floor 1. The only room that knows libfcgi, which reads: what comes from a pipe that holds exactly
+ * one request, which the gate (gate.h) found whole. The reply is written without it.
  */
 #ifndef RESPONDER_H
 #define RESPONDER_H
@@ -38,9 +38,10 @@ struct responder *responder_open(struct responder_feed *feed, unsigned char *byt
 /* Whether the web server asked for the connection to stay open (FCGI_KEEP_CONN). */
 bool responder_is_kept(const struct responder *responder);
 
-/* Writes the reply and ends the request. head is scratch. False if it could not be written whole.
- */
-bool responder_write(struct responder *responder, const struct http_exchange *x, struct buf *head);
+/* Writes the reply and ends the request, without waiting. head is scratch. False without memory, or
+ * if the peer does not take it whole. */
+bool responder_write(const struct responder *responder, const struct http_exchange *x,
+		     struct buf *head);
 
 /* Releases; writes nothing. NULL is allowed. */
 void responder_close(struct responder *responder);

@@ -22,6 +22,7 @@ struct upstream {
 	struct curl_slist *headers;
 	struct loop_timer idle_timer; /* set after the last call, while there is none */
 	LIST_HEAD(call_list, call) calls;
+	struct call_list sending; /* those whose form libcurl has, and has perhaps not sent yet */
 	long call_count;
 	CURL *spare[SPARE_TRANSFERS_MAX]; /* set up, and not in use; the last used are taken first
 					   */
@@ -65,14 +66,37 @@ static void limit_connections(struct upstream *upstream)
 static size_t on_read(char *data, size_t size, size_t count, void *context)
 {
 	struct call *call = context;
-	size_t rest = secret_len(&call->body) - call->body_at;
+	size_t body_len = secret_len(&call->body);
+	size_t rest = body_len > call->body_at ? body_len - call->body_at : 0;
 	size_t len = size * count < rest ? size * count : rest;
 
 	if (call->body_at == 0)
 		call->sent_us = loop_clock_us();
 	memcpy(data, secret_str(&call->body) + call->body_at, len);
 	call->body_at += len;
+	if (len > 0 && len == rest)
+		LIST_INSERT_HEAD(&call->upstream->sending, call, sending_entry);
 	return len;
+}
+
+/* The form is out: neither we nor libcurl need it any more. Its buffer there is 16 KB, and most of
+ * a login's time is waiting. */
+static void forget_sent(struct upstream *upstream)
+{
+	struct call *next;
+
+	for (struct call *call = LIST_FIRST(&upstream->sending); call; call = next) {
+		curl_off_t sent_bytes = 0;
+
+		next = LIST_NEXT(call, sending_entry);
+		curl_easy_getinfo(call->easy, CURLINFO_SIZE_UPLOAD_T, &sent_bytes);
+		if (sent_bytes < (curl_off_t)secret_len(&call->body))
+			continue;
+		LIST_REMOVE(call, sending_entry);
+		secret_clear(&call->body);
+		/* It is setting it at all that makes libcurl give the buffer back. */
+		curl_easy_setopt(call->easy, CURLOPT_UPLOAD_BUFFERSIZE, UPLOAD_BUFFER_BYTES);
+	}
 }
 
 static size_t on_body(char *data, size_t size, size_t count, void *context)
@@ -198,8 +222,8 @@ static bool set_up(CURL *easy, const struct upstream *upstream)
 	       !curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L) &&
 	       /* A stuck name look-up is left behind instead of being waited for. */
 	       !curl_easy_setopt(easy, CURLOPT_QUICK_EXIT, 1L) &&
-	       !curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, 16384L) &&
-	       !curl_easy_setopt(easy, CURLOPT_UPLOAD_BUFFERSIZE, 16384L) &&
+	       !curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, DOWNLOAD_BUFFER_BYTES) &&
+	       !curl_easy_setopt(easy, CURLOPT_UPLOAD_BUFFERSIZE, UPLOAD_BUFFER_BYTES) &&
 	       !curl_easy_setopt(easy, CURLOPT_POST, 1L) &&
 	       !curl_easy_setopt(easy, CURLOPT_PREREQFUNCTION, on_request) &&
 	       !curl_easy_setopt(easy, CURLOPT_READFUNCTION, on_read) &&
@@ -274,6 +298,9 @@ static void call_free(struct call *call)
 	release_transfer(call, false);
 	loop_timer_cancel(call->upstream->loop, &call->deadline);
 	LIST_REMOVE(call, entry);
+	/* In the list of those that are being sent: given over, and not yet forgotten. */
+	if (call->body_at > 0 && call->body_at == secret_len(&call->body))
+		LIST_REMOVE(call, sending_entry);
 	secret_clear(&call->body);
 	secret_clear(&call->answer.body);
 	free(call);
@@ -348,6 +375,7 @@ static void collect(struct upstream_drive *drive)
 	CURLMsg *message;
 	int rest;
 
+	forget_sent(upstream);
 	while ((message = curl_multi_info_read(upstream->multi, &rest))) {
 		struct call *call = NULL;
 		CURLcode code = message->data.result;
@@ -413,6 +441,7 @@ struct upstream *upstream_open(struct loop *loop, const struct config *config, l
 	upstream->idle_timer.on_fire = on_idle;
 	upstream->trust = trust_find(config->ca_file, "");
 	LIST_INIT(&upstream->calls);
+	LIST_INIT(&upstream->sending);
 	upstream_drive_open(&upstream->drive, loop, collect);
 	upstream->served = calloc(UINT16_MAX + 1, sizeof(uint16_t));
 	if (!upstream->served)

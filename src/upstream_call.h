@@ -13,6 +13,7 @@
 
 struct call {
 	LIST_ENTRY(call) entry;
+	LIST_ENTRY(call) sending_entry; /* while the whole form was given to libcurl, and is kept */
 	struct upstream *upstream;
 	CURL *easy;
 	const char *url; /* borrowed */
