@@ -100,7 +100,7 @@
 #define UPLOAD_BUFFER_BYTES (16 * 1024L)
 #define DOWNLOAD_BUFFER_BYTES 2048L
 
-/* Transfers kept ready for further logins, 9 KB each. */
+/* Transfers kept ready for further logins, up to 25 KB each. */
 #define SPARE_TRANSFERS_MAX 64
 
 /* Connections to a token server that speaks HTTP/2, or is not known yet, at least. */
