@@ -7,17 +7,17 @@ PYTHON    := /usr/bin/python3
 PKGCONFIG ?= pkg-config
 
 # What each target needs from Debian 12.
-BUILD_PACKAGES := gcc libc6-dev make pkg-config libfcgi-dev libcurl4-openssl-dev libcjson-dev libssl-dev
+BUILD_PACKAGES := gcc libc6-dev make pkg-config libfcgi-dev libcurl4-openssl-dev libcjson-dev libssl-dev libnghttp2-dev
 RUN_PACKAGES   := $(BUILD_PACKAGES) python3 openssl nginx gunicorn python3-django-oauth-toolkit curl
 TEST_PACKAGES  := $(RUN_PACKAGES) python3-pytest libcmocka-dev apache2-bin libapache2-mod-fcgid spawn-fcgi \
                   lighttpd caddy haproxy systemd python3-jsonschema
 LINT_PACKAGES  := $(BUILD_PACKAGES) libcmocka-dev clang-format clang-tidy cppcheck
 DEB_PACKAGES   := $(BUILD_PACKAGES) build-essential debhelper
-HOSTING_PACKAGES := $(BUILD_PACKAGES) dpkg-dev libnghttp2-dev python3
+HOSTING_PACKAGES := $(BUILD_PACKAGES) dpkg-dev python3
 TEST_PACKAGES  += $(DEB_PACKAGES) $(HOSTING_PACKAGES) lintian mandoc mount procps systemd ca-certificates
 TEST_PACKAGES  += chromium chromium-driver python3-selenium nodejs $(if $(shell command -v npm),,npm)
 
-LIBRARIES := fcgi libcurl libcjson openssl
+LIBRARIES := fcgi libcurl libcjson openssl libnghttp2
 WARNINGS  := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wstrict-prototypes \
              -Wmissing-prototypes -Wvla -Wformat=2 -Wundef -Wwrite-strings
 HARDENING := -fPIE -fstack-protector-strong -fstack-clash-protection -fcf-protection

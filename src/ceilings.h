@@ -85,15 +85,19 @@
  */
 #define STREAMS_PER_CONNECTION 100
 
-/* What libcurl writes to one connection before it is sent, at the latest at the turn's end: the
- * logins of a turn, at about 600 bytes each. */
-#define TLS_WRITER_BYTES (32 * 1024)
+/* Descriptors for one such connection: its socket, and what libcurl keeps beside it. */
+#define UPSTREAM_CONNECTION_FDS 3
 
-/* Logins on one HTTP/2 connection, before a new one is opened, and before no more are sent on the
- * old one even if the new one is not there yet: below the 1000 requests after which nginx ends a
- * connection. */
-#define CONNECTION_LOGINS_MAX 700
-#define CONNECTION_LOGINS_END 950
+/* Sent at once on one connection to the token server: what one TLS record holds (RFC 8446 section
+ * 5.1), and one more HTTP/2 frame (RFC 9113 section 4.2) with its head. */
+#define TLS_RECORD_BYTES (16 * 1024)
+#define HTTP2_FRAME_BYTES (16 * 1024 + 9)
+
+/* How often a login is tried again because no connection could be made, at once; and because the
+ * server says that it has not looked at it, as nginx does when a connection has had its 1000
+ * requests. */
+#define CONNECT_TRIES_MAX 1
+#define REFUSED_TRIES_MAX 8
 
 /* libcurl's buffers for one transfer: the least it allows for what is sent, and enough for an
  * answer in one piece. */
@@ -103,12 +107,9 @@
 /* Transfers kept ready for further logins, up to 25 KB each. */
 #define SPARE_TRANSFERS_MAX 64
 
-/* Connections to a token server that speaks HTTP/2, or is not known yet, at least. */
-#define SHARED_CONNECTIONS_MIN 16
-
 /* A connection to the token server idle for this long is not used again: servers close theirs
  * after 60 s or more, and a login sent into a closing connection fails. After the same time
- * without any login, everything libcurl holds is released, and with it what it remembers. */
+ * without any login, all connections are closed, and with them goes what they remember. */
 #define UPSTREAM_IDLE_MS 20000
 
 /* For how long /readyz believes what the last call told: that all was well, and that it was not. */

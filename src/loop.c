@@ -8,6 +8,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "log.h"
+
 #define EVENTS_MAX 64
 
 struct loop {
@@ -24,7 +26,7 @@ struct loop {
 	size_t timer_count;
 	size_t timers_max;
 
-	LIST_HEAD(loop_turns, loop_turn) turns;
+	TAILQ_HEAD(loop_turns, loop_turn) turns;
 
 	struct loop_io signal_io;
 	void (*on_signal)(void *context, int signal);
@@ -37,6 +39,7 @@ struct loop *loop_open(size_t timers_max)
 	if (!loop)
 		return NULL;
 	loop->signal_io.fd = -1;
+	TAILQ_INIT(&loop->turns);
 	loop->timers_max = timers_max;
 	loop->timers = calloc(timers_max, sizeof(struct loop_timer *));
 	loop->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
@@ -118,22 +121,23 @@ void loop_remove(struct loop *loop, struct loop_io *io)
 
 void loop_turn_add(struct loop *loop, struct loop_turn *turn)
 {
-	LIST_INSERT_HEAD(&loop->turns, turn, entry);
+	TAILQ_INSERT_TAIL(&loop->turns, turn, entry);
 }
 
-void loop_turn_remove(struct loop_turn *turn)
+void loop_turn_remove(struct loop *loop, struct loop_turn *turn)
 {
-	LIST_REMOVE(turn, entry);
+	TAILQ_REMOVE(&loop->turns, turn, entry);
 }
 
 static void end_turn(struct loop *loop)
 {
 	struct loop_turn *next;
 
-	for (struct loop_turn *turn = LIST_FIRST(&loop->turns); turn; turn = next) {
-		next = LIST_NEXT(turn, entry);
+	for (struct loop_turn *turn = TAILQ_FIRST(&loop->turns); turn; turn = next) {
+		next = TAILQ_NEXT(turn, entry);
 		turn->on_end(turn);
 	}
+	log_flush();
 }
 
 /* ---- timers ---- */
@@ -219,12 +223,17 @@ static int wait_ms(const struct loop *loop)
 
 bool loop_run(struct loop *loop)
 {
+	bool is_good = true;
+
+	log_set_batching(true);
 	loop->is_running = true;
 	while (loop->is_running) {
 		end_turn(loop);
 		int count = epoll_wait(loop->epoll_fd, loop->events, EVENTS_MAX, wait_ms(loop));
-		if (count < 0 && errno != EINTR)
-			return false;
+		if (count < 0 && errno != EINTR) {
+			is_good = false;
+			break;
+		}
 		loop->event_count = count > 0 ? count : 0;
 		for (loop->event_next = 0; loop->event_next < loop->event_count;) {
 			struct epoll_event *event = &loop->events[loop->event_next++];
@@ -236,7 +245,8 @@ bool loop_run(struct loop *loop)
 		fire_due_timers(loop);
 	}
 	end_turn(loop);
-	return true;
+	log_set_batching(false);
+	return is_good;
 }
 
 /* ---- signals ---- */

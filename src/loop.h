@@ -35,7 +35,7 @@ struct loop_timer {
 /* Something to be done at the end of each turn, before the loop waits again. The owner keeps the
  * struct alive while it is added. */
 struct loop_turn {
-	LIST_ENTRY(loop_turn) entry;
+	TAILQ_ENTRY(loop_turn) entry;
 	void (*on_end)(struct loop_turn *turn);
 };
 
@@ -46,7 +46,8 @@ void loop_close(struct loop *loop);
 /* Room for at least timers_max timers from now on. False without memory. */
 bool loop_reserve(struct loop *loop, size_t timers_max);
 
-/* Runs until loop_stop(). False with errno if epoll fails. */
+/* Runs until loop_stop(). Log lines are kept until the end of a turn. False with errno if epoll
+ * fails. */
 bool loop_run(struct loop *loop);
 void loop_stop(struct loop *loop);
 
@@ -57,9 +58,8 @@ bool loop_change(struct loop *loop, struct loop_io *io, uint32_t epoll_events);
 /* Removes before the descriptor is closed. Events already fetched for it are dropped. */
 void loop_remove(struct loop *loop, struct loop_io *io);
 
-/* The one added last is called first. */
 void loop_turn_add(struct loop *loop, struct loop_turn *turn);
-void loop_turn_remove(struct loop_turn *turn);
+void loop_turn_remove(struct loop *loop, struct loop_turn *turn);
 
 /* Sets the timer, anew if it was set. The owner keeps within timers_max. */
 void loop_timer_set(struct loop *loop, struct loop_timer *timer, uint64_t delay_ms);

@@ -46,7 +46,6 @@ struct service {
 	LIST_HEAD(backend_list, backend) backends;
 	struct gateway gateway;
 	struct fastcgi *door;
-	struct loop_turn log_turn;
 	struct loop_timer refuse_timer;
 	struct loop_timer stop_timer;
 	long upstream_max;   /* descriptors for a backend */
@@ -131,7 +130,7 @@ static struct backend *backend_load(struct service *service)
 
 static size_t backend_timers(const struct backend *backend)
 {
-	return (size_t)backend->config.max_in_flight + 3;
+	return UPSTREAM_TIMERS(&backend->config);
 }
 
 /* Gives it its upstream. *ret_fault says why not, or is NULL if errno does. */
@@ -365,12 +364,6 @@ static void log_start(const struct service *service)
 	listener_tell_ready();
 }
 
-static void on_turn_end(struct loop_turn *turn)
-{
-	(void)turn;
-	log_flush();
-}
-
 static int run_loop(void *context)
 {
 	struct service *service = context;
@@ -380,11 +373,7 @@ static int run_loop(void *context)
 	if (build(service, &fault)) {
 		if (service->options->workers == 1)
 			log_start(service);
-		service->log_turn.on_end = on_turn_end;
-		loop_turn_add(service->loop, &service->log_turn);
-		log_set_batching(true);
 		has_run = loop_run(service->loop);
-		log_set_batching(false);
 	} else {
 		log_event(LOG_CRIT, "start_failed", fault ? fault : strerror(errno));
 	}

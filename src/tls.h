@@ -1,34 +1,39 @@
 /*
- * A TLS connection of libcurl's, made cheaper: what it writes in one turn of the loop goes out in
- * one send(2), and its buffers stay.
+ * TLS connections that libcurl has made, and that are then read and written without it.
  *
- * Floor 0. The only room that knows OpenSSL. libcurl 7.88 writes each HTTP/2 frame by itself, and a
- * login is two of them; and it has OpenSSL give back 17 KB after each record and ask for them again
- * at the next.
+ * Floor 0. The only room that knows OpenSSL. Verification, versions and everything else of a
+ * handshake are libcurl's.
  */
 #ifndef TLS_H
 #define TLS_H
 
 #include <stdbool.h>
-#include <sys/queue.h>
+#include <stddef.h>
+#include <sys/types.h>
 
-struct tls_writer;
+/* The owner keeps it in place until libcurl has closed the connection, and zeroes it before use. */
+struct tls {
+	void *ssl; /* libcurl's SSL *, once the handshake is over */
+	int fd;
+};
 
-LIST_HEAD(tls_writers, tls_writer);
+/* Has a context of libcurl's, its SSL_CTX *, offer HTTP/2 and HTTP/1.1 by ALPN (RFC 7301), and
+ * leave the connection in tls when the handshake is over. False if it cannot. */
+bool tls_offer(void *context, struct tls *tls);
 
-/* Whether a connection, libcurl's SSL *, speaks HTTP/2, and so is one for many. */
-bool tls_is_shared(const void *ssl);
+/* Whether the peer has chosen HTTP/2. */
+bool tls_is_http2(const struct tls *tls);
 
-/* Takes over what libcurl writes to such a connection from now on. The handshake is over; fd is its
- * socket, which does not wait. Both are borrowed, and it is libcurl that ends them. Without memory
- * all stays as it was. */
-void tls_take(struct tls_writers *writers, void *ssl, int fd);
+/* Takes over what libcurl did so far: what is read and written goes by fd, which does not wait.
+ * Both stay libcurl's to close. False without memory, with nothing changed. */
+bool tls_take(struct tls *tls, int fd);
 
-/* Whether a socket takes no more for now. False: nobody heard it, so it is to be told again. */
-typedef bool tls_blocked(void *context, int fd, bool is_blocked);
+enum { TLS_END = 0, TLS_LATER = -1, TLS_FAULT = -2 };
 
-/* Sends what was written. To be called at the end of each turn in which libcurl was called, and
- * when a socket that was blocked is writable. tell is called for each that has changed. */
-void tls_send_all(struct tls_writers *writers, tls_blocked *tell, void *context);
+/* Each gives the number of bytes read or written; or TLS_LATER, if it would have to wait; TLS_END,
+ * if the peer has closed; TLS_FAULT. What was not written whole is to be written again from there,
+ * or from a copy. */
+ssize_t tls_read(struct tls *tls, void *data, size_t size);
+ssize_t tls_write(struct tls *tls, const void *data, size_t len);
 
 #endif

@@ -10,15 +10,23 @@
 #include "trust.h"
 #include "upstream_call.h"
 #include "upstream_drive.h"
+#include "upstream_pool.h"
 
-/* As many as generation_options() tells apart. */
-#define GENERATIONS 32
+/* One of the two addresses that forms are posted to. */
+struct endpoint {
+	const char *url; /* the settings' */
+	struct http2_target target;
+	struct upstream_pool *pool; /* its own, or that of another on the same server */
+	struct upstream_pool own_pool;
+};
 
 struct upstream {
 	struct loop *loop;
 	const struct config *config;
 	CURLM *multi;
 	struct upstream_drive drive;
+	struct endpoint endpoints[2]; /* for tokens, for their revocation */
+	bool is_pooled; /* calls go by HTTP/2 connections; else each by a transfer of libcurl's */
 	struct curl_slist *headers;
 	struct loop_timer idle_timer; /* set after the last call, while there is none */
 	LIST_HEAD(call_list, call) calls;
@@ -28,36 +36,13 @@ struct upstream {
 					   */
 	size_t spare_count;
 	long connections_max; /* what the descriptors allow */
-	unsigned generation;  /* of connections; see generation_options() */
-	bool is_worn;         /* a connection of this generation is to be left */
-	struct call *pioneer; /* opens the first connection of the next one; or NULL */
-	uint16_t *served;     /* logins on the present connection from each local port */
-	bool is_multiplexed;  /* the server speaks HTTP/2, or is not known yet */
 	struct trust trust;
 	bool is_inspecting;                /* certificates */
 	void (*on_retired)(void *context); /* NULL: in use */
 	void *retired_context;
 };
 
-/* HTTP/1.1 needs a connection for each login in flight, HTTP/2 one for many. Which of them the
- * server speaks is known by its first answer; until then few connections are opened, because a
- * burst of logins would otherwise open one each. */
-static void limit_connections(struct upstream *upstream)
-{
-	long shared = upstream->config->max_in_flight / STREAMS_PER_CONNECTION + 1;
-	long limit = upstream->connections_max;
-
-	if (shared < SHARED_CONNECTIONS_MIN)
-		shared = SHARED_CONNECTIONS_MIN;
-	if (upstream->is_multiplexed && shared < limit)
-		limit = shared;
-	curl_multi_setopt(upstream->multi, CURLMOPT_MAX_HOST_CONNECTIONS, limit);
-	/* A generation's number comes again only when its connections were given up for newer ones.
-	 */
-	curl_multi_setopt(upstream->multi, CURLMOPT_MAXCONNECTS,
-			  upstream->is_multiplexed && limit >= GENERATIONS ? GENERATIONS - 1L
-									   : limit);
-}
+#define ENDPOINTS (sizeof(((struct upstream *)NULL)->endpoints) / sizeof(struct endpoint))
 
 /* ---- what libcurl calls while a transfer runs ---- */
 
@@ -104,12 +89,7 @@ static void forget_sent(struct upstream *upstream)
 
 static size_t on_body(char *data, size_t size, size_t count, void *context)
 {
-	struct call *call = context;
-
-	if (secret_append(&call->answer.body, data, size * count))
-		return size * count;
-	call->is_oversize = secret_len(&call->answer.body) + size * count > ANSWER_MAX_BYTES;
-	return 0;
+	return upstream_call_take_body(context, data, size * count) ? size * count : 0;
 }
 
 static size_t on_header(char *data, size_t size, size_t count, void *context)
@@ -125,83 +105,6 @@ static size_t on_header(char *data, size_t size, size_t count, void *context)
 }
 
 /* ---- one transfer ---- */
-
-/*
- * A server ends an HTTP/2 connection after so many requests (nginx: 1000), and what is sent at that
- * moment is lost: libcurl 7.88 does not tell a refused request, which could be sent again, from one
- * whose answer was lost. So a connection is left before that. libcurl has no call for it; but it
- * shares a connection only among transfers of equal TLS options, and these five have no effect on
- * OpenSSL with TLS 1.2 and newer.
- */
-static long generation_options(unsigned generation)
-{
-	static const long options[] = {CURLSSLOPT_NO_REVOKE, CURLSSLOPT_REVOKE_BEST_EFFORT,
-				       CURLSSLOPT_AUTO_CLIENT_CERT, CURLSSLOPT_NATIVE_CA,
-				       CURLSSLOPT_ALLOW_BEAST};
-	long chosen = 0;
-
-	for (unsigned bit = 0; bit < sizeof(options) / sizeof(options[0]); bit++)
-		chosen |= (generation >> bit & 1) ? options[bit] : 0;
-	return chosen;
-}
-
-/* One call goes ahead and opens a connection of the next generation, and the others follow when it
- * is there: libcurl would let none of them wait for it, and open one for each. */
-static unsigned choose_generation(struct call *call)
-{
-	struct upstream *upstream = call->upstream;
-
-	if (!upstream->is_worn || upstream->pioneer)
-		return upstream->generation;
-	upstream->pioneer = call;
-	return upstream->generation + 1;
-}
-
-/* The old connections are closed by the last call on each. Left idle, they would be looked after by
- * two system calls at every login. */
-static void change_generation(struct upstream *upstream)
-{
-	struct call *call = LIST_FIRST(&upstream->calls);
-
-	upstream->generation++;
-	upstream->is_worn = false;
-	upstream->pioneer = NULL;
-	for (; call; call = LIST_NEXT(call, entry)) {
-		if (call->generation != upstream->generation && call->easy)
-			curl_easy_setopt(call->easy, CURLOPT_FORBID_REUSE, 1L);
-	}
-}
-
-/* Called right before a request goes out, so that one without an answer counts as well, and one
- * that opened the connection is the first on it. */
-static int on_request(void *context, char *server, char *local, int server_port, int local_port)
-{
-	struct call *call = context;
-	struct upstream *upstream = call->upstream;
-	long new_connections = 0;
-	unsigned served;
-
-	(void)server;
-	(void)local;
-	(void)server_port;
-	if (local_port <= 0 || local_port > UINT16_MAX)
-		return CURL_PREREQFUNC_OK;
-	curl_easy_getinfo(call->easy, CURLINFO_NUM_CONNECTS, &new_connections);
-	if (new_connections > 0) {
-		upstream->served[local_port] = 0;
-		upstream_drive_take(&upstream->drive, call->easy, local_port);
-	}
-	served = ++upstream->served[local_port];
-	if (call == upstream->pioneer)
-		change_generation(upstream);
-	if (!upstream->is_multiplexed || call->generation != upstream->generation)
-		return CURL_PREREQFUNC_OK;
-	upstream->is_worn |= served >= CONNECTION_LOGINS_MAX;
-	/* The pioneer takes too long. */
-	if (served >= CONNECTION_LOGINS_END)
-		change_generation(upstream);
-	return CURL_PREREQFUNC_OK;
-}
 
 /* What is the same for every call. */
 static bool set_up(CURL *easy, const struct upstream *upstream)
@@ -228,7 +131,6 @@ static bool set_up(CURL *easy, const struct upstream *upstream)
 	       !curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, DOWNLOAD_BUFFER_BYTES) &&
 	       !curl_easy_setopt(easy, CURLOPT_UPLOAD_BUFFERSIZE, UPLOAD_BUFFER_BYTES) &&
 	       !curl_easy_setopt(easy, CURLOPT_POST, 1L) &&
-	       !curl_easy_setopt(easy, CURLOPT_PREREQFUNCTION, on_request) &&
 	       !curl_easy_setopt(easy, CURLOPT_READFUNCTION, on_read) &&
 	       !curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, on_body) &&
 	       !curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, on_header) &&
@@ -238,10 +140,7 @@ static bool set_up(CURL *easy, const struct upstream *upstream)
 static bool set_up_call(CURL *easy, struct call *call)
 {
 	return !curl_easy_setopt(easy, CURLOPT_URL, call->url) &&
-	       !curl_easy_setopt(easy, CURLOPT_SSL_OPTIONS, generation_options(call->generation)) &&
 	       !curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE, (long)secret_len(&call->body)) &&
-	       !curl_easy_setopt(easy, CURLOPT_FORBID_REUSE, 0L) &&
-	       !curl_easy_setopt(easy, CURLOPT_PREREQDATA, call) &&
 	       !curl_easy_setopt(easy, CURLOPT_READDATA, call) &&
 	       !curl_easy_setopt(easy, CURLOPT_WRITEDATA, call) &&
 	       !curl_easy_setopt(easy, CURLOPT_HEADERDATA, call) &&
@@ -249,27 +148,27 @@ static bool set_up_call(CURL *easy, struct call *call)
 	       !curl_easy_setopt(easy, CURLOPT_PRIVATE, call);
 }
 
-/* A spare transfer saves what making and setting up one costs: a third of a login. NULL without
- * memory. */
-static CURL *take_transfer(struct upstream *upstream)
+CURL *upstream_make_transfer(const struct upstream *upstream)
 {
-	CURL *easy;
+	CURL *easy = curl_easy_init();
 
-	if (upstream->spare_count > 0)
-		return upstream->spare[--upstream->spare_count];
-	easy = curl_easy_init();
 	if (easy && set_up(easy, upstream))
 		return easy;
 	curl_easy_cleanup(easy);
 	return NULL;
 }
 
+/* A spare transfer saves what making and setting up one costs: a third of a login. */
 static bool start(struct call *call)
 {
-	call->easy = take_transfer(call->upstream);
-	call->generation = choose_generation(call);
+	struct upstream *upstream = call->upstream;
+
+	if (upstream->spare_count > 0)
+		call->easy = upstream->spare[--upstream->spare_count];
+	else
+		call->easy = upstream_make_transfer(upstream);
 	return call->easy && set_up_call(call->easy, call) &&
-	       curl_multi_add_handle(call->upstream->multi, call->easy) == CURLM_OK;
+	       curl_multi_add_handle(upstream->multi, call->easy) == CURLM_OK;
 }
 
 /* Only one that ended well can be sure to have nothing left over in it. */
@@ -277,8 +176,6 @@ static void release_transfer(struct call *call, bool is_good)
 {
 	struct upstream *upstream = call->upstream;
 
-	if (upstream->pioneer == call)
-		upstream->pioneer = NULL;
 	if (!call->easy)
 		return;
 	curl_multi_remove_handle(upstream->multi, call->easy);
@@ -298,7 +195,6 @@ static void drop_spares(struct upstream *upstream)
 
 static void call_free(struct call *call)
 {
-	release_transfer(call, false);
 	loop_timer_cancel(call->upstream->loop, &call->deadline);
 	LIST_REMOVE(call, entry);
 	/* In the list of those that are being sent: given over, and not yet forgotten. */
@@ -311,18 +207,6 @@ static void call_free(struct call *call)
 
 /* ---- the end of a transfer ---- */
 
-static void learn_version(struct call *call)
-{
-	long version = 0;
-
-	curl_easy_getinfo(call->easy, CURLINFO_HTTP_VERSION, &version);
-	bool is_multiplexed = version != CURL_HTTP_VERSION_1_1 && version != CURL_HTTP_VERSION_1_0;
-	if (is_multiplexed == call->upstream->is_multiplexed)
-		return;
-	call->upstream->is_multiplexed = is_multiplexed;
-	limit_connections(call->upstream);
-}
-
 static void note_idle(struct upstream *upstream)
 {
 	if (upstream->call_count == 0)
@@ -330,18 +214,13 @@ static void note_idle(struct upstream *upstream)
 			       upstream->on_retired ? 0 : UPSTREAM_IDLE_MS);
 }
 
-/* The end of a call: tells, then forgets. */
-static void finish(struct call *call, CURLcode code)
+void upstream_end(struct call *call)
 {
 	struct upstream *upstream = call->upstream;
-	struct upstream_answer *answer = &call->answer;
 
-	upstream_call_judge(call, code);
-	if (answer->fault == FAULT_NONE)
-		learn_version(call);
-	release_transfer(call, code == CURLE_OK);
+	release_transfer(call, call->answer.fault == FAULT_NONE);
 	upstream->call_count--;
-	call->done(call->context, answer);
+	call->done(call->context, &call->answer);
 	call_free(call);
 	note_idle(upstream);
 }
@@ -349,9 +228,9 @@ static void finish(struct call *call, CURLcode code)
 /* Nothing was sent: one more try, at once. */
 static bool retry(struct call *call)
 {
-	if (call->was_retried)
+	if (call->tries >= CONNECT_TRIES_MAX)
 		return false;
-	call->was_retried = true;
+	call->tries++;
 	release_transfer(call, false);
 	secret_truncate(&call->answer.body, 0);
 	call->head_bytes = 0;
@@ -360,18 +239,95 @@ static bool retry(struct call *call)
 	return start(call);
 }
 
+/* For one call libcurl does as well, and needs one connection whatever the server speaks; a pool
+ * finds that out first. */
+static bool may_be_pooled(const struct upstream *upstream)
+{
+	return upstream->config->max_in_flight > 1;
+}
+
+/* A server that did not speak HTTP/2 may have learned to. */
+static void learn_version(struct call *call)
+{
+	long version = 0;
+
+	curl_easy_getinfo(call->easy, CURLINFO_HTTP_VERSION, &version);
+	if (version == CURL_HTTP_VERSION_2_0)
+		call->upstream->is_pooled = may_be_pooled(call->upstream);
+}
+
+static void on_transfer_done(struct call *call, CURLcode code)
+{
+	if (upstream_call_classify(call, code) == FAULT_UPSTREAM_UNREACHABLE && retry(call))
+		return;
+	upstream_call_judge(call, call->easy, code);
+	if (call->answer.fault == FAULT_NONE)
+		learn_version(call);
+	upstream_end(call);
+}
+
 static void on_deadline(struct loop_timer *timer)
 {
 	struct call *call = CONTAINER(timer, struct call, deadline);
+	CURL *easy = call->easy;
 
 	snprintf(call->error, sizeof(call->error), "no answer within %ld ms",
 		 call->upstream->config->timeout_ms);
-	finish(call, CURLE_OPERATION_TIMEDOUT);
+	if (call->pool) {
+		easy = call->connection ? NULL : upstream_pool_connector(call->pool);
+		upstream_pool_forget(call, true);
+	}
+	upstream_call_judge(call, easy, CURLE_OPERATION_TIMEDOUT);
+	upstream_end(call);
+}
+
+/* ---- which way a call goes ---- */
+
+static const struct endpoint *find_endpoint(const struct upstream *upstream, const char *url)
+{
+	for (size_t i = 0; i < ENDPOINTS; i++) {
+		if (strcmp(upstream->endpoints[i].url, url) == 0)
+			return &upstream->endpoints[i];
+	}
+	return NULL;
+}
+
+static void begin_transfer(struct call *call)
+{
+	call->pool = NULL;
+	if (start(call))
+		return;
+	call->answer.fault = FAULT_NO_MEMORY;
+	upstream_end(call);
+}
+
+static void begin(struct call *call)
+{
+	const struct endpoint *endpoint = find_endpoint(call->upstream, call->url);
+
+	if (!call->upstream->is_pooled || !endpoint) {
+		begin_transfer(call);
+		return;
+	}
+	call->pool = endpoint->pool;
+	call->target = &endpoint->target;
+	upstream_pool_post(call->pool, call);
+}
+
+void upstream_fall_back(struct upstream *upstream)
+{
+	struct call *call;
+
+	upstream->is_pooled = false;
+	for (size_t i = 0; i < ENDPOINTS; i++) {
+		while ((call = upstream_pool_take_waiting(upstream->endpoints[i].pool)))
+			begin_transfer(call);
+	}
 }
 
 /* ---- libcurl on the loop ---- */
 
-/* Takes the calls that have ended. */
+/* Takes the transfers that have ended. */
 static void collect(struct upstream_drive *drive)
 {
 	struct upstream *upstream = CONTAINER(drive, struct upstream, drive);
@@ -386,9 +342,7 @@ static void collect(struct upstream_drive *drive)
 		if (message->msg != CURLMSG_DONE)
 			continue;
 		curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, &call);
-		if (upstream_call_classify(call, code) == FAULT_UPSTREAM_UNREACHABLE && retry(call))
-			continue;
-		finish(call, code);
+		on_transfer_done(call, code);
 	}
 }
 
@@ -399,10 +353,16 @@ static bool open_multi(struct upstream *upstream)
 		return false;
 	upstream_drive_use(&upstream->drive, upstream->multi);
 	curl_multi_setopt(upstream->multi, CURLMOPT_PIPELINING, (long)CURLPIPE_MULTIPLEX);
-	curl_multi_setopt(upstream->multi, CURLMOPT_MAX_CONCURRENT_STREAMS,
-			  (long)STREAMS_PER_CONNECTION);
-	limit_connections(upstream);
+	curl_multi_setopt(upstream->multi, CURLMOPT_MAX_HOST_CONNECTIONS,
+			  upstream->connections_max);
+	curl_multi_setopt(upstream->multi, CURLMOPT_MAXCONNECTS, upstream->connections_max);
 	return true;
+}
+
+static void drop_connections(struct upstream *upstream)
+{
+	for (size_t i = 0; i < ENDPOINTS; i++)
+		upstream_pool_drop(&upstream->endpoints[i].own_pool);
 }
 
 /* Nothing to do for a while: drop the connections, which would be too old soon, and with them the
@@ -417,6 +377,7 @@ static void on_idle(struct loop_timer *timer)
 		return;
 	}
 	drop_spares(upstream);
+	drop_connections(upstream);
 	if (open_multi(upstream)) {
 		curl_multi_cleanup(old);
 		upstream_drive_rest(&upstream->drive);
@@ -427,6 +388,66 @@ static void on_idle(struct loop_timer *timer)
 }
 
 /* ---- the room's doors ---- */
+
+/* The parts of a URL, which the settings' check has found to be good. False without memory. */
+static bool read_url(const char *url, struct http2_target *ret_target)
+{
+	CURLU *parts = curl_url();
+	char *host = NULL;
+	char *port = NULL;
+	struct buf authority;
+	bool is_read;
+
+	buf_init(&authority, SETTINGS_FILE_MAX_BYTES);
+	is_read = parts && !curl_url_set(parts, CURLUPART_URL, url, 0) &&
+		  !curl_url_get(parts, CURLUPART_HOST, &host, 0) &&
+		  !curl_url_get(parts, CURLUPART_PATH, &ret_target->path, 0) &&
+		  buf_append_str(&authority, host) &&
+		  (curl_url_get(parts, CURLUPART_PORT, &port, CURLU_NO_DEFAULT_PORT) ||
+		   (buf_append_str(&authority, ":") && buf_append_str(&authority, port)));
+	if (is_read)
+		ret_target->authority = authority.data;
+	else
+		buf_clear(&authority);
+	curl_free(host);
+	curl_free(port);
+	curl_url_cleanup(parts);
+	return is_read;
+}
+
+static bool open_endpoints(struct upstream *upstream)
+{
+	const char *const urls[ENDPOINTS] = {upstream->config->token_url,
+					     upstream->config->revoke_url};
+	size_t shared = (size_t)upstream->config->max_in_flight / STREAMS_PER_CONNECTION + 1;
+	size_t limit = (size_t)upstream->connections_max / UPSTREAM_CONNECTION_FDS + 1;
+
+	for (size_t i = 0; i < ENDPOINTS; i++) {
+		struct endpoint *endpoint = &upstream->endpoints[i];
+
+		endpoint->url = urls[i];
+		endpoint->pool = &endpoint->own_pool;
+		upstream_pool_open(&endpoint->own_pool, upstream, upstream->loop, urls[i],
+				   shared < limit ? shared : limit);
+		if (!read_url(urls[i], &endpoint->target))
+			return false;
+		if (strcmp(endpoint->target.authority, upstream->endpoints[0].target.authority) ==
+		    0)
+			endpoint->pool = upstream->endpoints[0].pool;
+	}
+	return true;
+}
+
+static void close_endpoints(struct upstream *upstream)
+{
+	for (size_t i = 0; i < ENDPOINTS; i++) {
+		struct endpoint *endpoint = &upstream->endpoints[i];
+
+		upstream_pool_close(&endpoint->own_pool);
+		free(endpoint->target.authority);
+		curl_free(endpoint->target.path);
+	}
+}
 
 struct upstream *upstream_open(struct loop *loop, const struct config *config, long connections_max,
 			       const char **ret_fault)
@@ -440,18 +461,15 @@ struct upstream *upstream_open(struct loop *loop, const struct config *config, l
 	upstream->loop = loop;
 	upstream->config = config;
 	upstream->connections_max = connections_max;
-	upstream->is_multiplexed = true;
 	upstream->idle_timer.on_fire = on_idle;
+	upstream->is_pooled = may_be_pooled(upstream);
 	upstream->trust = trust_find(config->ca_file, "");
 	LIST_INIT(&upstream->calls);
 	LIST_INIT(&upstream->sending);
 	upstream_drive_open(&upstream->drive, loop, collect);
-	upstream->served = calloc(UINT16_MAX + 1, sizeof(uint16_t));
-	if (!upstream->served)
-		goto fail;
-	if (!(curl->features & CURL_VERSION_SSL) || !(curl->features & CURL_VERSION_HTTP2) ||
-	    !(curl->features & CURL_VERSION_ASYNCHDNS)) {
-		*ret_fault = "libcurl lacks TLS, HTTP/2 or a resolver that does not block; "
+	if (!curl->ssl_version || !strstr(curl->ssl_version, "OpenSSL/") ||
+	    !(curl->features & CURL_VERSION_HTTP2) || !(curl->features & CURL_VERSION_ASYNCHDNS)) {
+		*ret_fault = "libcurl lacks OpenSSL, HTTP/2 or a resolver that does not block; "
 			     "install Debian's libcurl4";
 		goto fail;
 	}
@@ -462,7 +480,8 @@ struct upstream *upstream_open(struct loop *loop, const struct config *config, l
 	upstream->headers = curl_slist_append(NULL, "Accept: application/json");
 	if (!upstream->headers || !curl_slist_append(upstream->headers, "Expect:") ||
 	    !curl_slist_append(upstream->headers, "User-Agent: bakrypt-login/" VERSION) ||
-	    curl_global_init(CURL_GLOBAL_DEFAULT) || !open_multi(upstream))
+	    curl_global_init(CURL_GLOBAL_DEFAULT) || !open_endpoints(upstream) ||
+	    !open_multi(upstream))
 		goto fail;
 	return upstream;
 fail:
@@ -484,16 +503,22 @@ void upstream_retire(struct upstream *upstream, void (*on_retired)(void *context
 
 void upstream_close(struct upstream *upstream)
 {
+	struct call *call;
+
 	if (!upstream)
 		return;
-	while (!LIST_EMPTY(&upstream->calls))
-		call_free(LIST_FIRST(&upstream->calls));
+	while ((call = LIST_FIRST(&upstream->calls))) {
+		if (call->pool)
+			upstream_pool_forget(call, false);
+		release_transfer(call, false);
+		call_free(call);
+	}
 	drop_spares(upstream);
+	close_endpoints(upstream);
 	loop_timer_cancel(upstream->loop, &upstream->idle_timer);
 	curl_multi_cleanup(upstream->multi);
-	upstream_drive_close(&upstream->drive);
+	upstream_drive_rest(&upstream->drive);
 	curl_slist_free_all(upstream->headers);
-	free(upstream->served);
 	free(upstream);
 	curl_global_cleanup();
 }
@@ -526,17 +551,14 @@ void upstream_post(struct upstream *upstream, const char *url, struct secret *bo
 	call->done = done;
 	call->context = context;
 	call->deadline.on_fire = on_deadline;
+	call->posted_us = loop_clock_us();
 	secret_init(&call->answer.body, ANSWER_MAX_BYTES);
 	secret_move(&call->body, body);
 	LIST_INSERT_HEAD(&upstream->calls, call, entry);
-	if (!start(call)) {
-		call_free(call);
-		refuse(body, FAULT_NO_MEMORY, done, context);
-		return;
-	}
 	upstream->call_count++;
 	loop_timer_cancel(upstream->loop, &upstream->idle_timer);
 	loop_timer_set(upstream->loop, &call->deadline, (uint64_t)upstream->config->timeout_ms);
+	begin(call);
 }
 
 const char *upstream_version(void)

@@ -1,7 +1,7 @@
 /*
  * One POST to the token server, and its answer.
  *
- * Floor 1. The only room that knows libcurl: one curl_multi on the loop, HTTP/2 multiplexed with
+ * Floor 1. The only room that knows libcurl: HTTP/2 over connections that carry many calls, with
  * HTTP/1.1 as fallback, TLS 1.2 or newer with verification, no redirects, a deadline of its own
  * for each call.
  */
@@ -13,6 +13,7 @@
 #include <time.h>
 
 #include "buf.h"
+#include "ceilings.h"
 #include "config.h"
 #include "fault.h"
 #include "http.h"
@@ -34,9 +35,14 @@ struct upstream_answer {
 /* Called exactly once per upstream_post(), perhaps before that returns. answer is lent. */
 typedef void upstream_done(void *context, struct upstream_answer *answer);
 
+/* A deadline for each call, one for each connection being made to two servers, and three. */
+#define UPSTREAM_TIMERS(config) \
+	((size_t)(config)->max_in_flight + \
+	 2 * ((size_t)(config)->max_in_flight / STREAMS_PER_CONNECTION + 1) + 3)
+
 /* Starts libcurl. config and loop are borrowed until upstream_close(). connections_max: how many
  * descriptors it may use at one time. NULL: libcurl cannot be used, and fault (one sentence, a
- * constant) says why. Sets up to config->max_in_flight + 3 timers. */
+ * constant) says why. Sets up to UPSTREAM_TIMERS(config) timers. */
 struct upstream *upstream_open(struct loop *loop, const struct config *config, long connections_max,
 			       const char **ret_fault);
 
@@ -55,7 +61,8 @@ void upstream_close(struct upstream *upstream);
  * and wiped when the call ends. Faults: UPSTREAM_UNREACHABLE (nothing was sent, also not by the one
  * retry), UPSTREAM_TIMEOUT and UPSTREAM_LOST (sent, and no answer), UPSTREAM_TLS,
  * UPSTREAM_MALFORMED (cut off, or over ANSWER_MAX_BYTES), OVERLOADED (config->max_in_flight are
- * under way), NO_MEMORY. A form is never sent twice.
+ * under way), NO_MEMORY. A form is never sent twice, unless the server has
+ * said that it did not look at it.
  */
 void upstream_post(struct upstream *upstream, const char *url, struct secret *body,
 		   upstream_done *done, void *context);

@@ -18,24 +18,54 @@ static void copy_token(char *to, size_t size, const char *value)
 	snprintf(to, size, "%.*s", (int)(len < size ? len : size - 1), value ? value : "");
 }
 
-static const char *header_value(CURL *easy, const char *name)
+/* Where a header's value is kept; NULL: it is of no interest. */
+static char *place_of(struct call_headers *headers, const char *name)
 {
-	struct curl_header *header = NULL;
+	if (strcmp(name, "content-type") == 0)
+		return headers->content_type;
+	if (strcmp(name, "retry-after") == 0)
+		return headers->retry_after;
+	return strcmp(name, "cf-ray") == 0 ? headers->cf_ray : NULL;
+}
 
-	return curl_easy_header(easy, name, 0, CURLH_HEADER, -1, &header) == CURLHE_OK
-		       ? header->value
-		       : NULL;
+void upstream_call_take_header(struct call *call, const char *name, const char *value)
+{
+	char *place = place_of(&call->headers, name);
+
+	if (place)
+		snprintf(place, sizeof(call->headers.content_type), "%s", value);
+}
+
+/* The same of a transfer of libcurl's, which keeps them by itself. */
+static void read_headers(struct call *call, CURL *easy)
+{
+	static const char *const names[] = {"content-type", "retry-after", "cf-ray"};
+	struct curl_header *header;
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		if (curl_easy_header(easy, names[i], 0, CURLH_HEADER, -1, &header) == CURLHE_OK)
+			upstream_call_take_header(call, names[i], header->value);
+	}
+}
+
+bool upstream_call_take_body(struct call *call, const void *data, size_t len)
+{
+	struct secret *body = &call->answer.body;
+
+	if (secret_append(body, data, len))
+		return true;
+	call->is_oversize = secret_len(body) + len > ANSWER_MAX_BYTES;
+	return false;
 }
 
 /* Retry-After as a number of seconds or a date (RFC 9110 section 10.2.3), clamped; 0 if there is
  * none that can be read. CURLINFO_RETRY_AFTER does not tell "0" from none, and wraps around. */
-static unsigned read_retry_after(CURL *easy)
+static unsigned read_retry_after(const char *value)
 {
-	const char *value = header_value(easy, "retry-after");
-	size_t digits = value ? strspn(value, "0123456789") : 0;
+	size_t digits = strspn(value, "0123456789");
 	double seconds;
 
-	if (!value)
+	if (!*value)
 		return 0;
 	if (digits > 0 && value[digits] == '\0') {
 		seconds = digits < 10 ? (double)strtol(value, NULL, 10) : RETRY_AFTER_MAX_S;
@@ -53,15 +83,13 @@ static unsigned read_retry_after(CURL *easy)
 static void note_answer(struct call *call)
 {
 	struct upstream_answer *answer = &call->answer;
-	char *type = NULL;
 	char type_token[48];
 	char ray_token[48];
 
-	curl_easy_getinfo(call->easy, CURLINFO_CONTENT_TYPE, &type);
-	copy_token(type_token, sizeof(type_token), type);
+	copy_token(type_token, sizeof(type_token), call->headers.content_type);
 	answer->is_html = strcasecmp(type_token, "text/html") == 0 ||
 			  strcasecmp(type_token, "application/xhtml+xml") == 0;
-	copy_token(ray_token, sizeof(ray_token), header_value(call->easy, "cf-ray"));
+	copy_token(ray_token, sizeof(ray_token), call->headers.cf_ray);
 	snprintf(answer->note, sizeof(answer->note), "%s, %zu bytes%s%s",
 		 *type_token ? type_token : "no content type", secret_len(&answer->body),
 		 *ray_token ? ", cf-ray " : "", ray_token);
@@ -75,26 +103,29 @@ static uint64_t time_info(CURL *easy, CURLINFO info)
 	return us > 0 ? (uint64_t)us : 0;
 }
 
-static void read_phases(struct call *call)
+void upstream_call_take_phases(struct call *call, CURL *easy)
 {
-	uint64_t connect = time_info(call->easy, CURLINFO_CONNECT_TIME_T);
-	uint64_t tls = time_info(call->easy, CURLINFO_APPCONNECT_TIME_T);
-	uint64_t ready = time_info(call->easy, CURLINFO_PRETRANSFER_TIME_T);
-	long new_connections = 0;
-	struct http_phases *phases = &call->answer.phases;
+	uint64_t connect = time_info(easy, CURLINFO_CONNECT_TIME_T);
+	uint64_t tls = time_info(easy, CURLINFO_APPCONNECT_TIME_T);
 
-	/* On a kept connection libcurl repeats in both figures the time it waited for it. */
-	curl_easy_getinfo(call->easy, CURLINFO_NUM_CONNECTS, &new_connections);
-	if (new_connections > 0) {
-		phases->connect_us = connect;
-		phases->tls_us = tls > connect ? tls - connect : 0;
-	} else {
-		phases->queue_us += ready;
-	}
+	call->answer.phases.connect_us = connect;
+	call->answer.phases.tls_us = tls > connect ? tls - connect : 0;
+}
+
+/* On a kept connection libcurl repeats in all three figures the time it waited for it. */
+static void read_phases(struct call *call, CURL *easy)
+{
+	long new_connections = 0;
+
+	curl_easy_getinfo(easy, CURLINFO_NUM_CONNECTS, &new_connections);
+	if (new_connections > 0)
+		upstream_call_take_phases(call, easy);
+	else
+		call->answer.phases.queue_us += time_info(easy, CURLINFO_PRETRANSFER_TIME_T);
 }
 
 /* The first certificate of the chain is the server's own. */
-static time_t read_certificate_end(CURL *easy)
+time_t upstream_call_certificate_end(CURL *easy)
 {
 	static const char label[] = "Expire date:";
 	struct curl_certinfo *chain = NULL;
@@ -130,9 +161,14 @@ static bool is_tls_fault(const struct call *call, CURLcode code)
 	}
 }
 
+bool upstream_call_was_sent(const struct call *call)
+{
+	return call->body_at > 0 || call->stream.body_at > 0;
+}
+
 enum fault upstream_call_classify(const struct call *call, CURLcode code)
 {
-	bool was_sent = call->body_at > 0;
+	bool was_sent = upstream_call_was_sent(call);
 
 	if (code == CURLE_OK)
 		return FAULT_NONE;
@@ -150,18 +186,20 @@ enum fault upstream_call_classify(const struct call *call, CURLcode code)
 }
 
 /* How far it came, for the log. */
-static const char *phase_name(const struct call *call)
+static const char *phase_name(const struct call *call, CURL *easy)
 {
 	if (call->answer.status >= 200)
 		return "answer";
-	if (call->body_at > 0)
+	if (upstream_call_was_sent(call))
 		return "wait";
-	if (time_info(call->easy, CURLINFO_CONNECT_TIME_T) > 0)
+	if (!easy)
+		return "queue";
+	if (time_info(easy, CURLINFO_CONNECT_TIME_T) > 0)
 		return "tls";
-	return time_info(call->easy, CURLINFO_NAMELOOKUP_TIME_T) > 0 ? "connect" : "lookup";
+	return time_info(easy, CURLINFO_NAMELOOKUP_TIME_T) > 0 ? "connect" : "lookup";
 }
 
-static void note_failure(struct call *call, CURLcode code)
+static void note_failure(struct call *call, CURL *easy, CURLcode code)
 {
 	struct upstream_answer *answer = &call->answer;
 	const char *reason = *call->error ? call->error : curl_easy_strerror(code);
@@ -172,22 +210,25 @@ static void note_failure(struct call *call, CURLcode code)
 		reason = "the kept connection was closed under the request";
 	/* libcurl gives no time of connecting where TLS fails. */
 	snprintf(answer->note, sizeof(answer->note), "%s: %.180s",
-		 is_tls_fault(call, code) ? "tls" : phase_name(call), reason);
+		 is_tls_fault(call, code) ? "tls" : phase_name(call, easy), reason);
 	for (size_t len = strlen(answer->note); len > 0 && answer->note[len - 1] == ' ';)
 		answer->note[--len] = '\0';
 }
 
-void upstream_call_judge(struct call *call, CURLcode code)
+void upstream_call_judge(struct call *call, CURL *easy, CURLcode code)
 {
 	struct upstream_answer *answer = &call->answer;
 
-	curl_easy_getinfo(call->easy, CURLINFO_RESPONSE_CODE, &answer->status);
-	answer->retry_after_s = read_retry_after(call->easy);
+	if (call->easy) {
+		curl_easy_getinfo(easy, CURLINFO_RESPONSE_CODE, &answer->status);
+		answer->certificate_end = upstream_call_certificate_end(easy);
+		read_headers(call, easy);
+		read_phases(call, easy);
+	}
+	answer->retry_after_s = read_retry_after(call->headers.retry_after);
 	answer->fault = upstream_call_classify(call, code);
-	answer->certificate_end = read_certificate_end(call->easy);
-	read_phases(call);
 	if (answer->fault == FAULT_NONE)
 		note_answer(call);
 	else
-		note_failure(call, code);
+		note_failure(call, easy, code);
 }

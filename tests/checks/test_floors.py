@@ -10,8 +10,8 @@ FLOORS = {
     -1: {"buf", "utf8", "log", "fault", "ceilings", "memory"},
     0: {"config", "settings", "settings_file", "settings_source", "settings_place",
         "settings_text", "http", "form",
-        "json", "loop", "listener", "gate", "tls", "trust", "terminal"},
-    1: {"oauth", "upstream", "upstream_call", "upstream_drive", "responder"},
+        "json", "loop", "listener", "gate", "http2", "tls", "trust", "terminal"},
+    1: {"oauth", "upstream", "upstream_call", "upstream_drive", "upstream_pool", "responder"},
     2: {"session"},
     3: {"gateway"},
     4: {"fastcgi", "cgi", "workers", "token", "check"},
@@ -26,7 +26,8 @@ SAME_ROOM = {
     ("settings_place", "settings"), ("settings_place", "settings_file"),
     ("settings_source", "settings_text"),
     ("http", "form"),
-    ("upstream", "upstream_call"), ("upstream_call", "upstream"), ("upstream", "upstream_drive"),
+    ("upstream", "upstream_call"), ("upstream_call", "upstream"), ("upstream", "upstream_drive"), ("upstream", "upstream_pool"),
+    ("upstream_pool", "upstream_call"), ("upstream_pool", "upstream_drive"),
     # The cellar's own order.
     ("fault", "log"), ("log", "ceilings"), ("log", "utf8"),
     ("log", "buf"),
@@ -35,9 +36,10 @@ SAME_ROOM = {
 # A library is known to one room, and ending the process is for few.
 ONE_ROOM = {
     r"#include <cjson/": {"oauth.c"},
-    r"#include <curl/": {"upstream_call.h", "upstream_drive.h"},
+    r"#include <curl/": {"upstream_call.h", "upstream_drive.h", "upstream_pool.h"},
     r"#include <fcgi": {"responder.c"},
     r"#include <openssl/": {"tls.c"},
+    r"#include <nghttp2/": {"http2.c"},
     r"\b_?exit\(|\babort\(": {"workers.c", "loop.c"},
     r"__libc_free": {"memory.c"},
 }
