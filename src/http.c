@@ -1,7 +1,6 @@
 #include "http.h"
 
 #include <ctype.h>
-#include <errno.h>
 #include <string.h>
 #include <strings.h>
 #include <sys/random.h>
@@ -10,6 +9,7 @@
 #include "form.h"
 
 #define RANDOM_ID_BYTES 16
+#define RANDOM_STORE_BYTES (16 * RANDOM_ID_BYTES) /* up to 256 come whole, whatever signals do */
 
 #define COUNT_OF(array) (sizeof(array) / sizeof((array)[0]))
 
@@ -175,17 +175,20 @@ static bool is_request_id(const char *text)
 }
 
 /* An id tells log lines apart and guards nothing; so if the kernel has no randomness, the clock
- * and a counter do. */
+ * and a counter do. Randomness for several ids is asked for at once. */
 static void fill_random(unsigned char bytes[RANDOM_ID_BYTES])
 {
+	static unsigned char store[RANDOM_STORE_BYTES];
+	static size_t left;
 	static uint64_t counter;
-	ssize_t got;
 
-	do
-		got = getrandom(bytes, RANDOM_ID_BYTES, 0);
-	while (got < 0 && errno == EINTR);
-	if (got == RANDOM_ID_BYTES)
+	if (left < RANDOM_ID_BYTES && getrandom(store, sizeof(store), 0) == (ssize_t)sizeof(store))
+		left = sizeof(store);
+	if (left >= RANDOM_ID_BYTES) {
+		left -= RANDOM_ID_BYTES;
+		memcpy(bytes, store + left, RANDOM_ID_BYTES);
 		return;
+	}
 
 	struct timespec now = {0};
 	clock_gettime(CLOCK_REALTIME, &now);
