@@ -16,6 +16,8 @@ DEB_PACKAGES   := $(BUILD_PACKAGES) build-essential debhelper
 HOSTING_PACKAGES := $(BUILD_PACKAGES) dpkg-dev python3
 TEST_PACKAGES  += $(DEB_PACKAGES) $(HOSTING_PACKAGES) lintian mandoc mount procps systemd ca-certificates
 TEST_PACKAGES  += chromium chromium-driver python3-selenium nodejs $(if $(shell command -v npm),,npm)
+BENCH_PACKAGES := $(RUN_PACKAGES) python3-pytest python3-matplotlib wrk libnginx-mod-http-lua lua-cjson \
+                  golang-go apache2-bin nodejs valgrind strace linux-perf $(if $(shell command -v npm),,npm)
 
 LIBRARIES := fcgi libcurl libcjson openssl libnghttp2
 WARNINGS  := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wstrict-prototypes \
@@ -66,6 +68,11 @@ test:                           ## install what is missing, build, run every tes
 sanitize:                       ## the tests under AddressSanitizer and UndefinedBehaviorSanitizer
 	@BAKRYPT_LOGIN_SANITIZED=1 $(MAKE) --no-print-directory test BUILD=$(BUILD)/sanitize \
 	    CFLAGS='-O1 -g $(SANITIZE)' FORTIFY=
+
+bench:                          ## what a login costs, beside what one would run instead; QUICK=1: two minutes, RECORD=1: for the README
+	@tests/packages.sh $(BENCH_PACKAGES)
+	@$(MAKE) --no-print-directory all
+	@cd tests && BAKRYPT_LOGIN_BUILD=$(BUILD) exec $(PYTHON) -B -m bench $(if $(QUICK),--quick) $(if $(RECORD),--record)
 
 lint:                           ## clang-format, clang-tidy and cppcheck: no findings
 	@tests/packages.sh $(LINT_PACKAGES)
@@ -157,5 +164,5 @@ $(BUILD)/libraries:
 
 -include $(OBJECTS:.o=.d) $(UNITS:=.d)
 
-.PHONY: all run test sanitize lint install uninstall deb shared-hosting units clean help
+.PHONY: all run test sanitize bench lint install uninstall deb shared-hosting units clean help
 .DELETE_ON_ERROR:

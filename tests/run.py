@@ -13,7 +13,6 @@ import json
 import os
 import select
 import shlex
-import signal
 import socket
 import subprocess
 import sys
@@ -22,17 +21,12 @@ import threading
 sys.dont_write_bytecode = True
 
 # pylint: disable=wrong-import-position
-from servers import certificates, dot, folders, nginx, ports, program  # noqa: E402
+from servers import certificates, dot, ending, folders, nginx, ports, program  # noqa: E402
 from servers.process import ServerError  # noqa: E402
 
 REAL_SETTINGS = ("BAKRYPT_NETWORK", "BAKRYPT_TOKEN_URL", "BAKRYPT_CONFIG")
-ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 USER = "alice"
 LINES_KEPT = 15
-
-
-class Interrupted(BaseException):
-    """Somebody asked for the end."""
 
 
 class Failure(Exception):
@@ -50,15 +44,6 @@ def say(text=""):
     """Prints; a terminal that is gone is no reason to stop reading what the servers print."""
     with _printing, contextlib.suppress(OSError):
         print(text, flush=True)
-
-
-def take_ending_signals():
-    def end(*unused):
-        for number in ENDING_SIGNALS:
-            signal.signal(number, signal.SIG_IGN)
-        raise Interrupted
-    for number in ENDING_SIGNALS:
-        signal.signal(number, end)
 
 
 # Before anything is started
@@ -115,18 +100,9 @@ def make_program(folder, binary, sandbox, authority):
                            settings=tuning, **options)
 
 
-@contextlib.contextmanager
-def temporary_folder(parent):
-    folder = folders.make_folder(parent)
-    try:
-        yield folder
-    finally:
-        folders.remove_folder(folder)
-
-
 def start_all(stack, options, port, is_sandbox):
     """Starts the servers, each when the one behind it lives. The stack ends them, last first."""
-    folder = stack.enter_context(temporary_folder(options.parent))
+    folder = stack.enter_context(folders.temporary_folder(options.parent))
     sandbox = authority = None
     if is_sandbox:
         say("Starting the sandbox authorization server ...")
@@ -200,10 +176,10 @@ def main():
     options = parser.parse_args()
     options.binary = os.path.abspath(options.binary)
     os.umask(0o077)
-    take_ending_signals()
+    ending.take_signals()
     try:
         run(options)
-    except Interrupted:
+    except ending.Interrupted:
         say("\nStopped.")
         return 0
     except Failure as failure:

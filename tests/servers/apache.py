@@ -104,6 +104,12 @@ class Apache(Process):
                        for path in (self.error_log, self.access_log) if path.exists())
 
 
+def proxy_fcgi_text(target, changes=None):
+    """deploy/apache/bakrypt-login.conf for a program's socket, with more changes."""
+    return substitute(SHIPPED / "bakrypt-login.conf", {
+        "/run/bakrypt-login/fcgi.sock": target, **(changes or {})})
+
+
 class ProxyFcgi(ProgramDoor):
     """deploy/apache/bakrypt-login.conf, by mod_proxy_fcgi."""
 
@@ -117,8 +123,7 @@ class ProxyFcgi(ProgramDoor):
         return missing(*cls.modules)
 
     def open_front(self, target):
-        text = substitute(SHIPPED / "bakrypt-login.conf", {
-            "/run/bakrypt-login/fcgi.sock": target, **self.changes})
+        text = proxy_fcgi_text(target, self.changes)
         self.apache = self.run(Apache(self.folder, self.modules, text))
         return self.apache.origin
 

@@ -1,4 +1,5 @@
 """Temporary folders that the web server's workers can reach, and nobody else."""
+import contextlib
 import grp
 import os
 import pathlib
@@ -43,6 +44,16 @@ def make_folder(parent="/tmp"):
 
 def remove_folder(folder):
     shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def temporary_folder(parent="/tmp"):
+    """make_folder(), removed at the end."""
+    folder = make_folder(parent)
+    try:
+        yield folder
+    finally:
+        remove_folder(folder)
 
 
 def make_subfolder(folder, name):

@@ -23,13 +23,14 @@ daemon off;
 {user}
 worker_processes 1;
 pid nginx.pid;
-error_log stderr info;
+error_log stderr {level};
+{main}
 events {{
-	worker_connections 2048;
+	worker_connections {connections};
 }}
 http {{
 	log_format plain '$remote_addr $request_method $uri $status $sent_http_x_request_id';
-	access_log access.log plain;
+	access_log {access_log};
 	client_body_temp_path temp_body;
 	fastcgi_temp_path temp_fastcgi;
 	proxy_temp_path temp_proxy;
@@ -63,16 +64,21 @@ class Nginx(Process):
 
     folder: a new folder of its own is made in it, and read by nginx's workers; it comes from
     folders.make_folder(). listens: the (host, port) pairs that must accept once it lives.
+    main: more text before its events block. connections: how many its worker may hold.
+    is_quiet: it logs warnings alone, and no accesses.
     """
 
-    def __init__(self, folder, name, http, listens, *, keep=None):
+    def __init__(self, folder, name, http, listens, *, keep=None, main="", connections=2048,
+                 is_quiet=False):
         self.listens = listens
         self.folder = folders.make_subfolder(folder, f"{name}-{listens[0][1]}")
         self.access_log = self.folder / "access.log"
         user = folders.web_user()
         conf = self.folder / "nginx.conf"
-        conf.write_text(MAIN.format(user=f"user {' '.join(user)};" if user else "", http=http),
-                        encoding="utf-8")
+        conf.write_text(MAIN.format(
+            user=f"user {' '.join(user)};" if user else "", http=http, main=main,
+            connections=connections, level="warn" if is_quiet else "info",
+            access_log="off" if is_quiet else "access.log plain"), encoding="utf-8")
         argv = [binary(), "-p", f"{self.folder}/", "-e", "stderr", "-c", conf]
         super().__init__(argv, name=name, keep=keep)
 
@@ -95,18 +101,20 @@ class Nginx(Process):
         return "\n".join(self.lines) + "\n" + accesses
 
 
-def _upstream(target):
+def _upstream(target, keepalive):
     return (f"\tupstream bakrypt_login {{\n\t\tserver {fastcgi_address(target)};\n"
-            "\t\tkeepalive 16;\n\t}\n")
+            f"\t\tkeepalive {keepalive};\n\t}}\n")
 
 
 class Login(Nginx):
     """HTTP on 127.0.0.1, and on [::1] where there is one, before the program.
 
     target: the program's socket. keep_conn=False writes "off" in the shipped file's place.
+    keepalive: how many idle connections to the program it keeps, as in the example site.
+    options: as for Nginx.
     """
 
-    def __init__(self, folder, target, *, port=None, keep_conn=True, keep=None):
+    def __init__(self, folder, target, *, port=None, keep_conn=True, keepalive=16, **options):
         self.port = port or ports.free_port()
         self.origin = f"http://localhost:{self.port}"
         listens = [("127.0.0.1", self.port)]
@@ -116,9 +124,9 @@ class Login(Nginx):
         conf = self._login_conf(folder, keep_conn)
         super().__init__(
             folder, "nginx",
-            f"{_upstream(target)}\tserver {{\n{listen}\t\tserver_name localhost;\n"
+            f"{_upstream(target, keepalive)}\tserver {{\n{listen}\t\tserver_name localhost;\n"
             f"\t\tinclude \"{conf}\";\n{self._rest(folder)}\t}}\n",
-            listens, keep=keep)
+            listens, **options)
 
     def _rest(self, folder):
         """The server block's other locations."""

@@ -1,0 +1,55 @@
+"""Load, and what came of it.
+
+closed(): clients that send the next login when the last is answered, by wrk.
+"""
+import dataclasses
+import json
+import pathlib
+
+from servers.process import Process, ServerError
+
+SCRIPT = pathlib.Path(__file__).resolve().parent / "wrk.lua"
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """Logins answered with a token, the seconds they took altogether, and everything else."""
+    logins: int
+    seconds: float
+    p50_ms: float
+    p99_ms: float
+    faults: dict  # {kind: count}, those that happened
+
+    @property
+    def rate(self):
+        return self.logins / self.seconds
+
+    @property
+    def errors(self):
+        return sum(self.faults.values())
+
+
+FAULTS = ("status", "body", "socket", "timeout")
+
+
+def read_outcome(text):
+    """From the line of JSON that the load generators print."""
+    told = json.loads(text)
+    return Outcome(told["logins"], told["seconds"], told["p50_ms"], told["p99_ms"],
+                   {kind: told[kind] for kind in FAULTS if told[kind]})
+
+
+def run(argv, timeout, during=None):
+    """Runs a load generator to its end; during() is called when it has started."""
+    with Process(map(str, argv)) as generator:
+        if during:
+            during()
+        status = generator.wait(timeout)
+    if status != 0 or not generator.lines:
+        raise ServerError(f"{generator.name} ended with status {status}\n{generator.tail()}")
+    return read_outcome(generator.lines[-1])
+
+
+def closed(port, *, clients, seconds, during=None):
+    return run(["wrk", "-t", 1, "-c", clients, "-d", f"{seconds}s", "--timeout", "10s",
+                "-s", SCRIPT, f"http://127.0.0.1:{port}/"], seconds + 30, during)

@@ -1,0 +1,3 @@
+module bench/login
+
+go 1.19

@@ -1,0 +1,52 @@
+"""Builds what is measured beside the program, below build/bench."""
+import os
+import pathlib
+import shutil
+import subprocess
+
+PEERS = pathlib.Path(__file__).resolve().parent / "peers"
+
+
+class Failure(Exception):
+    """A reason why there can be no benchmark, as a sentence."""
+
+
+def run(argv, **options):
+    done = subprocess.run([str(part) for part in argv], stdin=subprocess.DEVNULL,
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False,
+                          **options)
+    if done.returncode != 0:
+        raise Failure(f"This failed: {' '.join(map(str, argv))}\n{done.stdout}")
+
+
+def install_express(build):
+    """By npm, as the lock file says; again only when that has changed."""
+    folder = build / "express"
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = (PEERS / "express" / "package-lock.json").read_bytes()
+    stamp = folder / "installed.json"
+    shutil.copytree(PEERS / "express", folder, dirs_exist_ok=True)
+    if not stamp.exists() or stamp.read_bytes() != lock:
+        run(["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"], cwd=folder)
+        stamp.write_bytes(lock)
+
+
+def build_go(build):
+    """With the standard library alone: nothing is downloaded."""
+    env = dict(os.environ, GOCACHE=str(build / "go-cache"), GOPATH=str(build / "go-path"),
+               GOPROXY="off", GOFLAGS="-mod=mod -trimpath", GOTOOLCHAIN="local")
+    run(["go", "build", "-o", build / "go-login", "."], cwd=PEERS / "go", env=env)
+
+
+def build_c(build, source, *libraries):
+    run(["gcc", "-std=c11", "-D_GNU_SOURCE", "-O2", "-g", "-Wall", "-Wextra", "-o",
+         build / source.stem, source, *libraries])
+
+
+def prepare(build, say):
+    """Everything, into the folder; it may be there from an earlier run."""
+    build.mkdir(parents=True, exist_ok=True)
+    say("Preparing Express, Go and C ...")
+    install_express(build)
+    build_go(build)
+    build_c(build, PEERS / "threads.c", "-lfcgi", "-lcurl", "-lcjson", "-lpthread")
