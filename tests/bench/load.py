@@ -1,6 +1,7 @@
 """Load, and what came of it.
 
-closed(): clients that send the next login when the last is answered, by wrk.
+wrk_closed(): clients that send the next login when the last is answered, by wrk. closed(), at_rate()
+and burst() are the modes of logins/, for thousands of clients, a steady rate, and all at once.
 """
 import dataclasses
 import json
@@ -50,6 +51,21 @@ def run(argv, timeout, during=None):
     return read_outcome(generator.lines[-1])
 
 
-def closed(port, *, clients, seconds, during=None):
+def wrk_closed(port, *, clients, seconds, during=None):
     return run(["wrk", "-t", 1, "-c", clients, "-d", f"{seconds}s", "--timeout", "10s",
                 "-s", SCRIPT, f"http://127.0.0.1:{port}/"], seconds + 30, during)
+
+
+def closed(place, port, *, clients, seconds, during=None):
+    """It counts when all have connected, and were at it for two seconds."""
+    return run([place.build / "logins", "closed", port, clients, seconds], seconds + 60, during)
+
+
+def at_rate(place, port, *, rate, seconds, clients=64):
+    """A login's time counts from when it was due, so that a pause is not left out."""
+    return run([place.build / "logins", "rate", port, clients, seconds, rate], seconds + 60)
+
+
+def burst(place, port, *, clients, seconds=60):
+    """`seconds` of the outcome is the time to the last answer."""
+    return run([place.build / "logins", "burst", port, clients, seconds], seconds + 60)

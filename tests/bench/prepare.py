@@ -4,7 +4,8 @@ import pathlib
 import shutil
 import subprocess
 
-PEERS = pathlib.Path(__file__).resolve().parent / "peers"
+HERE = pathlib.Path(__file__).resolve().parent
+PEERS = HERE / "peers"
 
 
 class Failure(Exception):
@@ -38,9 +39,9 @@ def build_go(build):
     run(["go", "build", "-o", build / "go-login", "."], cwd=PEERS / "go", env=env)
 
 
-def build_c(build, source, *libraries):
-    run(["gcc", "-std=c11", "-D_GNU_SOURCE", "-O2", "-g", "-Wall", "-Wextra", "-o",
-         build / source.stem, source, *libraries])
+def build_c(target, sources, *libraries):
+    run(["gcc", "-std=c11", "-D_GNU_SOURCE", "-O2", "-g", "-Wall", "-Wextra", "-o", target,
+         *sources, *libraries])
 
 
 def prepare(build, say):
@@ -49,4 +50,5 @@ def prepare(build, say):
     say("Preparing Express, Go and C ...")
     install_express(build)
     build_go(build)
-    build_c(build, PEERS / "threads.c", "-lfcgi", "-lcurl", "-lcjson", "-lpthread")
+    build_c(build / "threads", [PEERS / "threads.c"], "-lfcgi", "-lcurl", "-lcjson", "-lpthread")
+    build_c(build / "logins", sorted((HERE / "logins").glob("*.c")))

@@ -29,7 +29,7 @@ def measure(subject, seconds):
 
     opened = subject.place.upstream.connections()
     cpu_s = subject.cpu_seconds()
-    outcome = load.closed(subject.port, clients=CLIENTS, seconds=seconds, during=in_the_middle)
+    outcome = load.wrk_closed(subject.port, clients=CLIENTS, seconds=seconds, during=in_the_middle)
     return figures.Run(
         logins=outcome.logins, seconds=outcome.seconds, cpu_s=subject.cpu_seconds() - cpu_s,
         errors=outcome.errors, connections=subject.place.upstream.connections() - opened,
@@ -43,7 +43,7 @@ def run(place, kinds, *, rounds, seconds, warm_s, idle_s, say):
     with contextlib.ExitStack() as stack:
         subjects = [stack.enter_context(kind(place)) for kind in kinds]
         for subject in subjects:
-            load.closed(subject.port, clients=CLIENTS, seconds=warm_s)
+            load.wrk_closed(subject.port, clients=CLIENTS, seconds=warm_s)
         for number in range(rounds):
             result.loads.append(machine.load_average())
             runs = {}

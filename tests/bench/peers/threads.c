@@ -107,6 +107,8 @@ static void *work(void *unused)
 		serve(curl, &request, answer);
 		FCGX_Finish_r(&request);
 	}
+	curl_easy_cleanup(curl);
+	free(answer);
 	return unused;
 }
 
