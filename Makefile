@@ -69,10 +69,10 @@ sanitize:                       ## the tests under AddressSanitizer and Undefine
 	@BAKRYPT_LOGIN_SANITIZED=1 $(MAKE) --no-print-directory test BUILD=$(BUILD)/sanitize \
 	    CFLAGS='-O1 -g $(SANITIZE)' FORTIFY=
 
-bench:                          ## what a login costs, beside what one would run instead; QUICK=1: two minutes, RECORD=1: for the README
+bench:                          ## what a login costs, beside what one would run instead; QUICK=1 PART= RECORD=1
 	@tests/packages.sh $(BENCH_PACKAGES)
 	@$(MAKE) --no-print-directory all
-	@cd tests && BAKRYPT_LOGIN_BUILD=$(BUILD) exec $(PYTHON) -B -m bench $(if $(QUICK),--quick) $(if $(RECORD),--record)
+	@cd tests && BAKRYPT_LOGIN_BUILD=$(BUILD) exec $(PYTHON) -B -m bench $(PART) $(if $(QUICK),--quick) $(if $(RECORD),--record)
 
 lint:                           ## clang-format, clang-tidy and cppcheck: no findings
 	@tests/packages.sh $(LINT_PACKAGES)

@@ -1,12 +1,12 @@
 """What `make bench` runs, from tests: `/usr/bin/python3 -m bench`.
 
-Measures the program beside what one would run instead, on this machine alone, and writes
-build/bench/report.md. Ends by Ctrl-C or SIGTERM with everything it started; exit status 0, or 1 if
-something failed.
+Measures the program beside what one would run instead, on this machine alone, prints a report and
+writes it to build/bench/report.md, with pictures beside it. Ends by Ctrl-C or SIGTERM with
+everything it started; exit status 0, or 1 if something failed.
 """
 import argparse
+import datetime
 import os
-import pathlib
 import resource
 import sys
 
@@ -16,8 +16,7 @@ sys.dont_write_bytecode = True
 from servers import certificates, ending, folders, program  # noqa: E402
 from servers.process import ServerError  # noqa: E402
 
-from bench import machine, prepare, report, subjects, table, upstream  # noqa: E402
-
+from bench import machine, parts, prepare, record, subjects, upstream  # noqa: E402
 
 FILES_WANTED = 1 << 16
 
@@ -34,30 +33,50 @@ def allow_many_files():
     except (ValueError, OSError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
         say(f"No more than {hard} descriptors a process are allowed here.")
+    if os.geteuid() != 0:
+        say("Not root: PSS, and what strace sees, are for root alone to read.")
+
+
+def opening(build):
+    versions = ", ".join(f"{name} {version}" for name, version in machine.versions(build).items())
+    today = datetime.date.today().isoformat()
+    return ["# Benchmark", "", f"{today}, commit {machine.commit()}. {machine.describe()}.", "",
+            f"{versions}.", ""]
 
 
 def run(options):
-    build = pathlib.Path(program.ROOT) / os.environ.get("BAKRYPT_LOGIN_BUILD", "build") / "bench"
+    names = options.parts or (parts.IN_QUICK if options.quick else parts.ALL)
+    plan = parts.QUICK if options.quick else parts.FULL
+    build = program.ROOT / os.environ.get("BAKRYPT_LOGIN_BUILD", "build") / "bench"
     prepare.prepare(build, say)
     allow_many_files()
+    lines = opening(build)
     with folders.temporary_folder(options.parent) as folder:
         authority = certificates.Authority(folder / "ca")
         with upstream.TokenServer(folder, authority) as token_server:
             place = subjects.Place(folder, build, authority, token_server)
-            rounds, seconds = (2, 2) if options.quick else (5, 5)
-            result = table.run(place, subjects.ALL, rounds=rounds, seconds=seconds, warm_s=1,
-                               idle_s=1, say=say)
-    text = "\n".join([machine.describe(), "", str(machine.versions(build)), "",
-                      *report.main_table(subjects.ALL, result, {})]) + "\n"
+            for name in names:
+                heading, run_part = parts.ALL[name]
+                say(f"{heading} ...")
+                lines += [f"## {heading}", "", *run_part(place, plan, say), ""]
+    text = "\n".join(lines)
     (build / "report.md").write_text(text, encoding="utf-8")
-    say(text)
+    say(f"\n{text}\nWritten to {build / 'report.md'}")
+    if options.record:
+        record.record(build, program.ROOT, say)
 
 
 def main():
     parser = argparse.ArgumentParser(description="the program beside what one would run instead")
-    parser.add_argument("--quick", action="store_true", help="two minutes")
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(parts.ALL)}")
+    parser.add_argument("--quick", action="store_true", help="the main parts, in two minutes")
+    parser.add_argument("--record", action="store_true",
+                        help="copy the report to where the README shows it")
     parser.add_argument("--parent", default="/tmp", help="where its temporary folder is made")
     options = parser.parse_args()
+    unknown = set(options.parts) - set(parts.ALL)
+    if unknown:
+        parser.error(f"no such part: {', '.join(sorted(unknown))}; there are {', '.join(parts.ALL)}")
     os.umask(0o022)
     ending.take_signals()
     try:

@@ -5,14 +5,15 @@ import statistics
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """One subject in one round."""
+    """One subject in one round. Memory is that of the program alone, in bytes; rss is the peak."""
     logins: int
     seconds: float
-    cpu_s: float
-    errors: int
+    cpu_s: float  # of the program and the web server before it
+    faults: dict  # {kind: count}
     connections: int  # to the token server, opened meanwhile
-    peak_rss: int  # of the program alone, bytes
-    peak_pss: int
+    rss: int
+    pss: int
+    upstream_busy: float  # the token server's CPU seconds in each second
 
     @property
     def rate(self):
@@ -35,22 +36,23 @@ def ratio(figure, base):
     return figure / base if figure is not None and base else None
 
 
-def ratios(rounds, name, base, of):
-    """of(run) of one subject, relative to another's in the same round: one ratio for each round
-    that has both. rounds: [{name: Run}]."""
-    return [ratio(of(runs[name]), of(runs[base])) for runs in rounds
-            if name in runs and base in runs]
+def median_ratio(rounds, name, base, of):
+    """The median of of(x) of one subject relative to another's, both of the same round.
+    rounds: [{name: x}]; a round that lacks one of them does not count."""
+    return median(ratio(of(found[name]), of(found[base])) for found in rounds
+                  if name in found and base in found)
 
 
 def rotated(items, by):
-    """The items, beginning with another one in each round, so that none is always the first."""
+    """The items, beginning with another one, so that none is always the first of a round."""
     by %= len(items)
     return [*items[by:], *items[:by]]
 
 
-def spread(values):
-    """The largest less the smallest, relative to the median; None for fewer than two."""
-    known = [value for value in values if value is not None]
-    if len(known) < 2 or not median(known):
-        return None
-    return (max(known) - min(known)) / median(known)
+def add_faults(all_faults):
+    """The sum of several {kind: count}."""
+    total = {}
+    for faults in all_faults:
+        for kind, count in faults.items():
+            total[kind] = total.get(kind, 0) + count
+    return total

@@ -40,9 +40,14 @@ def read_outcome(text):
                    {kind: told[kind] for kind in FAULTS if told[kind]})
 
 
-def run(argv, timeout, during=None):
-    """Runs a load generator to its end; during() is called when it has started."""
-    with Process(map(str, argv)) as generator:
+def run(argv, timeout, during=None, on_mark=None):
+    """Runs a load generator to its end. during() is called when it has started, on_mark() by
+    another thread at each of its lines "mark"."""
+    def take_line(line):
+        if on_mark and line == "mark":
+            on_mark()
+
+    with Process(map(str, argv), on_line=take_line) as generator:
         if during:
             during()
         status = generator.wait(timeout)
@@ -56,9 +61,10 @@ def wrk_closed(port, *, clients, seconds, during=None):
                 "-s", SCRIPT, f"http://127.0.0.1:{port}/"], seconds + 30, during)
 
 
-def closed(place, port, *, clients, seconds, during=None):
-    """It counts when all have connected, and were at it for two seconds."""
-    return run([place.build / "logins", "closed", port, clients, seconds], seconds + 60, during)
+def closed(place, port, *, clients, seconds, warm_s=2, on_mark=None):
+    """It counts when all have connected, and were at it for warm_s: between two marks."""
+    return run([place.build / "logins", "closed", port, clients, seconds, warm_s],
+               seconds + warm_s + 60, on_mark=on_mark)
 
 
 def at_rate(place, port, *, rate, seconds, clients=64):

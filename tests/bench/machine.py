@@ -44,7 +44,7 @@ def _package(name):
 def versions(build):
     """{what: version} of all subjects and of the libraries below the program."""
     found = {
-        "bakrypt-login": _output(program.binary(), "--version").split(" ")[-1],
+        "bakrypt-login": _output(program.binary(), "--version").split()[1],
         "nginx": _output(nginx.binary(), "-v").rpartition("/")[2],
         "Apache": _output(apache.binary(), "-v").splitlines()[0].rpartition("/")[2],
         "Go": _output("go", "version").split(" ")[2].removeprefix("go"),

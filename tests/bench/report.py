@@ -1,15 +1,19 @@
-"""The report in Markdown."""
-from bench import figures
+"""The report in Markdown: each part's lines, and the whole."""
+from bench import figures, in_flight, instructions, profile, table, upstream
 
 MIB = 1 << 20
+KIB = 1 << 10
 NOTHING = "–"
+BEGIN, END = "<!-- bench: begin -->", "<!-- bench: end -->"
+FUNCTIONS_SHOWN = 12
 
 
-def number(value, digits=0):
-    return NOTHING if value is None else f"{value:,.{digits}f}"
+def number(value, digits=0, unit=""):
+    return NOTHING if value is None else f"{value:,.{digits}f}{unit}"
 
 
 def mib(value):
+    """0 is what could not be read."""
     return number(value / MIB, 1) if value else NOTHING
 
 
@@ -22,26 +26,125 @@ def head(*columns):
     return [line(*columns), "|---|" + "--:|" * (len(columns) - 1)]
 
 
-def main_table(kinds, result, latency):
-    """The lines of the main table. latency: {name: Outcome at the fixed rate}."""
-    lines = head("what", "logins/s", "CPU s / 1000", "× floor", "logins/s × Express",
-                 "p50 ms", "p99 ms", "RSS MiB", "PSS MiB", "idle PSS MiB", "TLS connections",
-                 "errors")
+def faults(found):
+    """What went wrong, by kind: "3 (socket 2, status 1)"."""
+    kinds = ", ".join(f"{kind} {count}" for kind, count in found.items())
+    return f"{sum(found.values()):,} ({kinds})" if found else "0"
+
+
+def _with_ratio(result, name, of):
+    """A latency, and how many times the floor's it is."""
+    times = figures.median_ratio(result.latencies, name, "proxy", of)
+    return (number(figures.median(map(of, result.met(name))), 2)
+            + f" · {number(times, 1)} ×")
+
+
+def main_table(kinds, result):
+    lines = head("what", "logins/s", "× Express", "CPU s / 1000 logins", "**× floor**",
+                 "p50 ms", "p99 ms", "RSS MiB load / idle", "PSS MiB load / idle",
+                 "TLS connections", "errors")
     for kind in kinds:
         name = kind.name
-        runs = [round_runs[name] for round_runs in result.rounds]
-        met = latency.get(name)
+        runs = result.runs(name)
+        idle_rss, idle_pss = result.idle[name]
         lines.append(line(
             kind.label,
             number(figures.median(run.rate for run in runs)),
+            number(figures.median_ratio(result.rounds, name, "express", lambda x: x.rate), 1),
             number(figures.median(run.cpu_per_1000 for run in runs), 3),
-            number(figures.median(figures.ratios(result.rounds, name, "proxy",
-                                                 lambda run: run.cpu_per_1000)), 2),
-            number(figures.median(figures.ratios(result.rounds, name, "express",
-                                                 lambda run: run.rate)), 1),
-            number(met and met.p50_ms, 2), number(met and met.p99_ms, 2),
-            mib(max(run.peak_rss for run in runs)), mib(max(run.peak_pss for run in runs)),
-            mib(result.idle[name][1]),
+            number(figures.median_ratio(result.rounds, name, "proxy",
+                                        lambda x: x.cpu_per_1000), 2),
+            _with_ratio(result, name, lambda x: x.p50_ms),
+            _with_ratio(result, name, lambda x: x.p99_ms),
+            f"{mib(max(run.rss for run in runs))} / {mib(idle_rss)}",
+            f"{mib(max(run.pss for run in runs))} / {mib(idle_pss)}",
             number(figures.median(run.connections for run in runs)),
-            number(sum(run.errors for run in runs) + (met.errors if met else 0))))
+            faults(result.faults(name))))
+    return lines
+
+
+def main_notes(result, seconds):
+    busiest = max(run.upstream_busy for runs in result.rounds for run in runs.values())
+    loads = ", ".join(f"{load:.1f}" for load in result.loads)
+    return [
+        f"{table.CLIENTS} clients over kept connections, each login with a new user name, "
+        f"{len(result.rounds)} interleaved rounds of {seconds} s; medians, and ratios within a "
+        f"round. CPU is user and system time of program and web server. p50 and p99 are at "
+        f"{table.RATE} logins/s, from the moment a login was due, with how many times the floor's. "
+        f"Memory is the program's alone, peak under load and {result.idle_s:.0f} s after it; TLS "
+        f"connections are those opened in a round. Load average before each round: {loads}; the "
+        f"token server was busy for at most {busiest:.2f} of {upstream.WORKERS} cores."]
+
+
+def instruction_lines(found):
+    lines = head("instructions", *found)
+    sums = {what: instructions.by_object(costs) for what, costs in found.items()}
+    lines.append(line("**all**", *(f"**{number(sum(costs.values()))}**" for costs in sums.values())))
+    names = sorted({name for costs in sums.values() for name, cost in costs.items() if cost >= 1000},
+                   key=lambda name: -max(costs.get(name, 0) for costs in sums.values()))
+    lines += [line(f"`{name}`", *(number(costs.get(name)) for costs in sums.values()))
+              for name in names]
+    what, costs = next(iter(found.items()))
+    lines += ["", f"The heaviest functions of one {what}:", "",
+              *head("function", "instructions")]
+    heaviest = sorted(costs.items(), key=lambda item: -item[1])[:FUNCTIONS_SHOWN]
+    lines += [line(f"`{name}` of {place}", number(cost)) for (place, name), cost in heaviest]
+    return lines
+
+
+def flight_lines(flights):
+    lines = head("what", "in flight", "upstream ms", "of the ideal rate", "CPU s / 1000 logins",
+                 "p50 ms", "p99 ms", "RSS KiB / login", "TLS connections", "errors")
+    for flight in flights:
+        case, outcome = flight.case, flight.outcome
+        share = None if flight.of_ideal is None else 100 * flight.of_ideal
+        lines.append(line(
+            case.label, number(case.clients), number(1000 * case.delay_s),
+            number(share, 0, " %"), number(flight.cpu_per_1000, 3), number(outcome.p50_ms, 1),
+            number(outcome.p99_ms, 1), number(flight.rss_per_login / KIB, 1),
+            number(flight.connections), faults(outcome.faults)))
+    if in_flight.most_clients() < 10000:
+        lines += ["", f"No more than {in_flight.most_clients():,} at once: the program's share of "
+                      "the descriptors that this machine allows a process."]
+    return lines
+
+
+def burst_lines(bursts):
+    lines = head("what", "at once", "cold: s", "TLS connections", "errors", "warm: s",
+                 "TLS connections", "errors", "cold / warm")
+    for burst in bursts:
+        lines.append(line(
+            burst.case.label, number(burst.case.clients),
+            number(burst.cold.seconds, 2), number(burst.cold_connections),
+            faults(burst.cold.faults), number(burst.warm.seconds, 2),
+            number(burst.warm_connections), faults(burst.warm.faults),
+            number(figures.ratio(burst.cold.seconds, burst.warm.seconds), 2)))
+    return lines
+
+
+def worker_lines(found):
+    lines = head("workers", "logins/s", "CPU s / 1000 logins", "of it the program's", "errors")
+    lines += [line(str(count), number(rate), number(cpu, 3), number(own, 3), number(errors))
+              for count, (rate, errors, cpu, own) in found.items()]
+    times = figures.ratio(found[2][0], found[1][0])
+    return [*lines, "", f"Two workers: {number(times, 2)} × the logins/s of one, on cores shared "
+                        "with load, web server and token server."]
+
+
+def idle_lines(found):
+    if found.calls is None:
+        woken = f"strace cannot look here: {found.obstacle}"
+    else:
+        woken = f"{found.calls} system calls in {found.seconds} s"
+    return [f"PSS {mib(found.pss_at_start)} MiB before the first login; {mib(found.pss_after_load)}"
+            f" MiB (RSS {mib(found.rss_after_load)}) once the last is forgotten; {woken}."]
+
+
+def profile_lines(shares, obstacle):
+    if not shares:
+        return [f"No profile: {obstacle}."]
+    lines = head("object file", "share of the program's time")
+    for name, share in sorted(shares.items(), key=lambda item: -item[1]):
+        label = "the kernel" if name == profile.KERNEL else f"`{name}`"
+        lines.append(line(label, f"{share:.0%}"))
     return lines

@@ -16,6 +16,7 @@ from bench import tree, upstream
 PEERS = pathlib.Path(__file__).resolve().parent / "peers"
 IDLE_UPSTREAM_CONNECTIONS = 16384  # that the floor keeps: as many as it ever has
 THREADS = 16
+ONE_WORKER_MAX = 5000  # clients
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,17 +29,21 @@ class Place:
 
 
 class Subject:
-    """delay_s and is_http2 choose among the token server's endpoints. Subclasses define open(),
-    which starts by run() and sets `port` and `program`, perhaps `front`."""
+    """label and title: how it is called in a table, and in a picture, where there is less room.
+    delay_s and is_http2 choose among the token server's endpoints. clients: how many there must
+    be room for. Subclasses define open(), which starts by run() and sets `port` and `program`,
+    perhaps `front`."""
 
     name = None
     label = None
+    title = None
     is_http2 = True
     front = None
 
-    def __init__(self, place, *, delay_s=0, is_http2=None):
+    def __init__(self, place, *, delay_s=0, is_http2=None, clients=1024):
         self.place = place
         self.delay_s = delay_s
+        self.clients = clients
         self.is_http2 = self.is_http2 if is_http2 is None else is_http2
         self.port = None
         self.program = None
@@ -47,6 +52,10 @@ class Subject:
     @property
     def token_url(self):
         return self.place.upstream.url(self.is_http2, self.delay_s)
+
+    def nginx_options(self):
+        """With a second worker where one may not open enough files."""
+        return upstream.nginx_options(self.clients, 2 if self.clients > ONE_WORKER_MAX else 1)
 
     def run(self, server):
         return self._stack.enter_context(server)
@@ -89,6 +98,7 @@ class Floor(Subject):
 
     name = "proxy"
     label = "nginx `proxy_pass`, no logic (floor)"
+    title = "nginx proxy_pass, no logic"
     is_http2 = False
 
     def open(self):
@@ -105,7 +115,7 @@ class Floor(Subject):
                 f"\t\t\tproxy_ssl_trusted_certificate {self.place.authority.file};\n\t\t}}\n\t}}\n")
         self.program = self.run(nginx.Nginx(self.place.folder, "proxy", http,
                                             [("127.0.0.1", self.port)],
-                                            **upstream.nginx_options()))
+                                            **self.nginx_options()))
 
 
 class Lua(Subject):
@@ -113,11 +123,12 @@ class Lua(Subject):
 
     name = "lua"
     label = "nginx + Lua (cosockets)"
+    title = "nginx + Lua"
     is_http2 = False
 
     def open(self):
         self.port = ports.free_port()
-        options = upstream.nginx_options()
+        options = self.nginx_options()
         options["main"] += upstream.LUA_MODULES
         source = folders.copy_for_web(PEERS / "lua", self.place.folder, f"lua-{self.port}")
         http = (f"\tlua_ssl_trusted_certificate {self.place.authority.file};\n"
@@ -139,6 +150,7 @@ class Express(Subject):
 
     name = "express"
     label = "Express + axios (Bakrypt's documentation)"
+    title = "Express + axios"
     is_http2 = False
 
     def open(self):
@@ -153,6 +165,7 @@ class Go(Subject):
 
     name = "go"
     label = "Go net/http, HTTP/2 upstream"
+    title = "Go net/http, HTTP/2"
 
     def open(self):
         self.port = ports.free_port()
@@ -167,6 +180,7 @@ class Threads(Subject):
 
     name = "threads"
     label = f"C, libfcgi on {THREADS} threads, curl easy handles, behind nginx"
+    title = "C, 16 threads behind nginx"
     is_http2 = False
 
     def open(self):
@@ -175,7 +189,7 @@ class Threads(Subject):
                                         name="threads", env=self.peer_env(), keep=20))
         wait_until(lambda: ports.is_listening(path), 10, "the threads' socket")
         self.front = self.run(nginx.Login(self.place.folder, path, keep_conn=False,
-                                          **upstream.nginx_options()))
+                                          **self.nginx_options()))
         self.port = self.front.port
 
 
@@ -195,27 +209,33 @@ class LoggingToFile(program.Program):
 
 class Ours(Subject):
     """bakrypt-login behind nginx, with the shipped location and its defaults. settings: more of
-    the environment; arguments: of the command line."""
+    the environment; arguments: of the command line; listen and keepalive: as for program.Program
+    and nginx.Login."""
 
     name = "kept"
     label = "**bakrypt-login** behind nginx, kept connections"
+    title = "bakrypt-login, nginx, kept"
     keep_conn = True
     settings = {}
 
-    def __init__(self, place, *, settings=None, arguments=(), **options):
+    def __init__(self, place, *, settings=None, arguments=(), listen="unix", keepalive=16,
+                 **options):
         super().__init__(place, **options)
+        self.listen = listen
+        self.keepalive = keepalive
         self.settings = {**self.settings, **(settings or {})}
         self.arguments = arguments
 
     def open(self):
         self.program = self.run(LoggingToFile(
             self.place.folder, token_url=self.token_url, ca_file=self.place.authority.file,
-            settings=self.settings, arguments=self.arguments))
+            settings=self.settings, arguments=self.arguments, listen=self.listen))
         self.open_front()
 
     def open_front(self):
         self.front = self.run(nginx.Login(self.place.folder, self.program.target,
-                                          keep_conn=self.keep_conn, **upstream.nginx_options()))
+                                          keep_conn=self.keep_conn,
+                                          keepalive=self.keepalive, **self.nginx_options()))
         self.port = self.front.port
 
 
@@ -224,6 +244,7 @@ class OursSilent(Ours):
 
     name = "silent"
     label = "the same, `BAKRYPT_LOG_LEVEL=warn`: as the others, no line per login"
+    title = "bakrypt-login, nginx, kept, no log"
     settings = {"BAKRYPT_LOG_LEVEL": "warn"}
 
 
@@ -232,6 +253,7 @@ class OursNotKept(Ours):
 
     name = "not-kept"
     label = "**bakrypt-login** behind nginx, a connection per request"
+    title = "bakrypt-login, nginx, not kept"
     keep_conn = False
 
 
@@ -240,6 +262,7 @@ class OursApache(Ours):
 
     name = "apache"
     label = "**bakrypt-login** behind Apache, mod_proxy_fcgi"
+    title = "bakrypt-login, Apache"
 
     def open_front(self):
         folder = folders.make_subfolder(self.place.folder, f"apache-{self.program.number}")

@@ -1,7 +1,7 @@
 """The token server of the benchmark: faster than all that is measured before it.
 
 nginx with Lua, over TLS, by HTTP/1.1 or HTTP/2, each at once and after a delay. It reads every login
-whole, answers 400 to one that is none, and counts its connections.
+whole, answers 400 to one that is none, and counts its connections. Whatever is to be revoked is.
 """
 import itertools
 import json
@@ -16,6 +16,8 @@ MODULES = "/usr/lib/nginx/modules"
 LUA_MODULES = (f"load_module {MODULES}/ndk_http_module.so;\n"
                f"load_module {MODULES}/ngx_http_lua_module.so;\n")
 BACKLOG = 8192
+CLIENTS_MAX = 10000
+WORKERS = 2
 DELAYS_S = (0, 0.3, 3)
 USER_PREFIX = "user-"  # of every user name that the load sends
 
@@ -28,6 +30,11 @@ SERVER = """\
 		keepalive_timeout 300s;
 		http2_max_concurrent_streams 128;
 		client_body_buffer_size 16k;
+		location /auth/revoke_token/ {{
+			content_by_lua_block {{
+				ngx.req.read_body()
+			}}
+		}}
 		location / {{
 			default_type application/json;
 			content_by_lua_block {{
@@ -45,11 +52,12 @@ SERVER = """\
 """
 
 
-def nginx_options():
-    """For every nginx of the benchmark: it logs no accesses, and holds as many connections as it
-    may open files."""
+def nginx_options(clients, workers=1):
+    """For every nginx of the benchmark: it logs no accesses, and there is room for so many clients
+    with a connection each to what is behind it, and as many more that are being closed."""
     files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-    return {"is_quiet": True, "connections": files, "keep": 20, "main": ""}
+    return {"is_quiet": True, "connections": min(files, 3 * clients + 512), "keep": 20,
+            "main": "", "workers": workers}
 
 
 class TokenServer(Nginx):
@@ -67,7 +75,7 @@ class TokenServer(Nginx):
             answer=answer) for is_http2, delay_s in kinds)
         status = (f"\tserver {{\n\t\tlisten 127.0.0.1:{self._status_port};\n"
                   "\t\tlocation / {\n\t\t\tstub_status;\n\t\t}\n\t}\n")
-        options = nginx_options()
+        options = nginx_options(CLIENTS_MAX, workers=WORKERS)
         options["main"] += LUA_MODULES
         super().__init__(folder, "token-server", servers + status,
                          [("127.0.0.1", port) for port in

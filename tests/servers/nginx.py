@@ -21,7 +21,7 @@ PAGE = SHIPPED.parent / "deploy" / "page"
 MAIN = """\
 daemon off;
 {user}
-worker_processes 1;
+worker_processes {workers};
 pid nginx.pid;
 error_log stderr {level};
 {main}
@@ -64,12 +64,12 @@ class Nginx(Process):
 
     folder: a new folder of its own is made in it, and read by nginx's workers; it comes from
     folders.make_folder(). listens: the (host, port) pairs that must accept once it lives.
-    main: more text before its events block. connections: how many its worker may hold.
+    main: more text before its events block. connections: how many each of its workers may hold.
     is_quiet: it logs warnings alone, and no accesses.
     """
 
-    def __init__(self, folder, name, http, listens, *, keep=None, main="", connections=2048,
-                 is_quiet=False):
+    def __init__(self, folder, name, http, listens, *, keep=None, main="", workers=1,
+                 connections=2048, is_quiet=False):
         self.listens = listens
         self.folder = folders.make_subfolder(folder, f"{name}-{listens[0][1]}")
         self.access_log = self.folder / "access.log"
@@ -77,7 +77,7 @@ class Nginx(Process):
         conf = self.folder / "nginx.conf"
         conf.write_text(MAIN.format(
             user=f"user {' '.join(user)};" if user else "", http=http, main=main,
-            connections=connections, level="warn" if is_quiet else "info",
+            workers=workers, connections=connections, level="warn" if is_quiet else "info",
             access_log="off" if is_quiet else "access.log plain"), encoding="utf-8")
         argv = [binary(), "-p", f"{self.folder}/", "-e", "stderr", "-c", conf]
         super().__init__(argv, name=name, keep=keep)

@@ -1,13 +1,14 @@
 /*
  * Sends logins and measures the answers:
  *
- *	logins closed PORT CLIENTS SECONDS	each client sends the next when the last is answered
- *	logins rate PORT CLIENTS SECONDS RATE	so many a second, answered or not; an answer's time
- *						counts from when its login was due
- *	logins burst PORT CLIENTS SECONDS	all connect, then each sends one, all at once; ends
- *						with the last answer, SECONDS at most
+ *	logins closed PORT CLIENTS SECONDS WARM	each client sends the next when the last is
+ *answered; counts after WARM seconds logins rate PORT CLIENTS SECONDS RATE	so many a second,
+ *answered or not; an answer's time counts from when its login was due logins burst PORT CLIENTS
+ *SECONDS	all connect, then each sends one, all at once; ends with the last answer, SECONDS at
+ *most
  *
- * Prints one line of JSON.
+ * Prints one line of JSON; before it, for "closed", a line "mark" when the answers begin to count,
+ *and one when they cease to.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,7 +17,6 @@
 
 #include "clients.h"
 
-#define WARM_NS (2 * SECOND_NS)     /* of a closed run, before its answers count */
 #define LATE_NS (10 * SECOND_NS)    /* a login that waits for longer at the end is a fault */
 #define PATIENCE_NS (2 * SECOND_NS) /* after a run at a rate, for its last answers */
 
@@ -25,19 +25,31 @@ static uint64_t after(uint64_t start, double seconds)
 	return start + (uint64_t)(seconds * (double)SECOND_NS);
 }
 
-static double run_closed(struct clients *clients, double seconds)
+/* Tells who reads along that the answers begin, or cease, to count. */
+static void mark(void)
 {
-	uint64_t end;
+	puts("mark");
+	fflush(stdout);
+}
 
-	clients->is_closed_loop = true;
-	clients->from_ns = UINT64_MAX;
-	clients_connect(clients);
-	clients->from_ns = clock_ns() + WARM_NS;
-	end = after(clients->from_ns, seconds);
+static void run_until(struct clients *clients, uint64_t end)
+{
 	while (clock_ns() < end) {
 		clients_turn(clients, end);
 		clients_reopen(clients);
 	}
+}
+
+static double run_closed(struct clients *clients, double seconds, double warm)
+{
+	clients->is_closed_loop = true;
+	clients->from_ns = UINT64_MAX;
+	clients_connect(clients);
+	clients->from_ns = after(clock_ns(), warm);
+	run_until(clients, clients->from_ns);
+	mark();
+	run_until(clients, after(clients->from_ns, seconds));
+	mark();
 	return seconds;
 }
 
@@ -122,14 +134,15 @@ int main(int argc, char **argv)
 	if (argc >= 5)
 		clients_init(&clients, (uint16_t)atoi(argv[2]), strtoul(argv[3], NULL, 10));
 	prctl(PR_SET_TIMERSLACK, 1);
-	if (strcmp(mode, "closed") == 0 && argc == 5) {
-		report(&clients, run_closed(&clients, seconds), LATE_NS);
+	if (strcmp(mode, "closed") == 0 && argc == 6) {
+		report(&clients, run_closed(&clients, seconds, atof(argv[5])), LATE_NS);
 	} else if (strcmp(mode, "rate") == 0 && argc == 6) {
 		report(&clients, run_rate(&clients, seconds, atof(argv[5])), 0);
 	} else if (strcmp(mode, "burst") == 0 && argc == 5) {
 		report(&clients, run_burst(&clients, seconds), 0);
 	} else {
-		fprintf(stderr, "usage: logins closed|rate|burst PORT CLIENTS SECONDS [RATE]\n");
+		fprintf(stderr,
+			"usage: logins closed|rate|burst PORT CLIENTS SECONDS [WARM|RATE]\n");
 		return 64;
 	}
 	return 0;

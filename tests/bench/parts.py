@@ -1,0 +1,70 @@
+"""The parts of the benchmark: what each measures, and its lines of the report."""
+import dataclasses
+
+from bench import (idle, in_flight, instructions, plot, profile, report, subjects, table,
+                   workers)
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """How long. seconds and rate_s: of each run of the main table, at full load and at the steady
+    rate; long_s: of each run of the other parts; idle_s: before idle memory is read."""
+    rounds: int
+    seconds: int
+    rate_s: int
+    long_s: int
+    idle_s: int
+
+
+FULL = Plan(rounds=5, seconds=5, rate_s=5, long_s=5, idle_s=22)
+QUICK = Plan(rounds=2, seconds=2, rate_s=2, long_s=2, idle_s=1)
+
+
+def run_table(place, plan, say):
+    result = table.run(place, subjects.ALL, rounds=plan.rounds, seconds=plan.seconds,
+                       rate_s=plan.rate_s, idle_s=plan.idle_s, say=say)
+    plot.draw_costs(subjects.ALL, result, place.build / "cost.svg")
+    return [report.BEGIN, *report.main_table(subjects.ALL, result), report.END, "",
+            *report.main_notes(result, plan.seconds), "", "![CPU of a login](cost.svg)"]
+
+
+def run_instructions(place, plan, say):
+    del plan
+    return report.instruction_lines(instructions.run(place, say))
+
+
+def run_profile(place, plan, say):
+    return report.profile_lines(*profile.run(place, seconds=plan.long_s, say=say))
+
+
+def run_in_flight(place, plan, say):
+    flights = in_flight.run(place, cases=in_flight.cases_in_full(), seconds=plan.long_s, say=say)
+    plot.draw_flights(flights, place.build / "in-flight.svg")
+    return [*report.flight_lines(flights), "", "![CPU of a login by logins in flight](in-flight.svg)"]
+
+
+def run_bursts(place, plan, say):
+    del plan
+    return report.burst_lines(in_flight.run_bursts(place, clients=5000, say=say))
+
+
+def run_workers(place, plan, say):
+    return report.worker_lines(workers.run(place, rounds=plan.rounds, seconds=plan.seconds, say=say))
+
+
+def run_idle(place, plan, say):
+    del plan
+    return report.idle_lines(idle.run(place, seconds=10, say=say))
+
+
+# {name: (heading, what runs it)}
+ALL = {
+    "table": ("What a login costs", run_table),
+    "instructions": ("Instructions per login, by callgrind", run_instructions),
+    "profile": ("Where the program's time goes, by perf", run_profile),
+    "in-flight": ("Logins in flight", run_in_flight),
+    "bursts": ("A burst of logins, upstream 300 ms", run_bursts),
+    "workers": ("`--workers`", run_workers),
+    "idle": ("Idle", run_idle),
+}
+IN_QUICK = ("table", "instructions")
