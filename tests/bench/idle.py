@@ -9,7 +9,7 @@ from servers.process import Process
 from bench import load, subjects, tree
 
 FORGETS_S = source.ceiling("UPSTREAM_IDLE_MS") / 1000
-CALL = re.compile(r"^(?:\d+ +)?\w+\(.*\) += ")  # one that came back
+CALL = re.compile(r"^(?:\[pid +\d+\] )?(?:\w+\(|<\.\.\. \w+ resumed).*\) += ")  # one that came back
 
 
 @dataclasses.dataclass(frozen=True)

@@ -106,7 +106,8 @@ def _log_in(port, count):
     connection.close()
 
 
-def _count(folder, token_url, ca_file, logins):
+def count(folder, token_url, ca_file, logins):
+    """The costs of a whole run with so many logins, start and end included."""
     with Counted(folder, token_url=token_url, ca_file=ca_file) as counted, \
             nginx.Login(folder, counted.target, is_quiet=True) as front:
         _log_in(front.port, logins)
@@ -115,8 +116,8 @@ def _count(folder, token_url, ca_file, logins):
 
 def per_login(folder, token_url, ca_file, logins=LOGINS):
     """The costs of one login behind nginx with kept connections."""
-    fewer = _count(folder, token_url, ca_file, logins)
-    return less(_count(folder, token_url, ca_file, 2 * logins), fewer, logins)
+    fewer = count(folder, token_url, ca_file, logins)
+    return less(count(folder, token_url, ca_file, 2 * logins), fewer, logins)
 
 
 def per_cgi_run(folder, token_url, ca_file):

@@ -17,7 +17,7 @@ class Plan:
 
 
 FULL = Plan(rounds=5, seconds=5, rate_s=5, long_s=5, idle_s=22)
-QUICK = Plan(rounds=2, seconds=2, rate_s=2, long_s=2, idle_s=1)
+QUICK = Plan(rounds=2, seconds=2, rate_s=1, long_s=2, idle_s=1)
 
 
 def run_table(place, plan, say):

@@ -1,0 +1,182 @@
+"""The arithmetic of `make bench`, and what it reads of others' output."""
+import pytest
+
+from bench import (figures, idle, in_flight, instructions, load, profile, record, report, subjects,
+                   table, tree, upstream)
+
+
+def run_of(logins=1000, cpu_s=0.05, faults=None, seconds=2.0):
+    return figures.Run(logins=logins, seconds=seconds, cpu_s=cpu_s, faults=faults or {},
+                       connections=7, rss=3 << 20, pss=2 << 20, upstream_busy=0.5)
+
+
+def outcome_of(p50_ms=1.0, p99_ms=4.0, faults=None, logins=400, seconds=2.0):
+    return load.Outcome(logins, seconds, p50_ms, p99_ms, faults or {})
+
+
+# Figures
+
+def test_a_run():
+    run = run_of(logins=4000, cpu_s=0.2, seconds=2.0)
+    assert run.rate == 2000
+    assert run.cpu_per_1000 == pytest.approx(0.05)
+    assert run_of(logins=0).cpu_per_1000 is None
+
+
+@pytest.mark.parametrize("values, expected", [
+    ([3, 1, 2], 2), ([1, 4], 2.5), ([None, 5, None], 5), ([None], None), ([], None)])
+def test_median(values, expected):
+    assert figures.median(values) == expected
+
+
+@pytest.mark.parametrize("figure, base, expected", [
+    (6, 3, 2), (0, 3, 0), (6, 0, None), (None, 3, None), (6, None, None)])
+def test_ratio(figure, base, expected):
+    assert figures.ratio(figure, base) == expected
+
+
+def test_a_ratio_is_within_a_round():
+    """A machine that is slower in one round is slower for both."""
+    rounds = [{"a": run_of(cpu_s=2), "b": run_of(cpu_s=1)},
+              {"a": run_of(cpu_s=30), "b": run_of(cpu_s=10)},
+              {"a": run_of(cpu_s=8), "b": run_of(cpu_s=2)},
+              {"a": run_of(cpu_s=99)}]
+    assert figures.median_ratio(rounds, "a", "b", lambda run: run.cpu_s) == 3
+    assert figures.median_ratio(rounds, "a", "c", lambda run: run.cpu_s) is None
+
+
+def test_every_item_is_the_first_of_some_round():
+    assert figures.rotated("abc", 0) == ["a", "b", "c"]
+    assert figures.rotated("abc", 4) == ["b", "c", "a"]
+    assert {figures.rotated("abcdefghi", 2 * number)[0] for number in range(9)} == set("abcdefghi")
+
+
+def test_faults_add_up():
+    assert figures.add_faults([{}, {"status": 2}, {"status": 1, "socket": 4}]) == {
+        "status": 3, "socket": 4}
+
+
+def test_the_share_of_the_ideal_rate():
+    def share(delay_s):
+        case = in_flight.Case(subjects.Ours, 1000, delay_s)
+        return in_flight.Flight(case, outcome_of(logins=3000, seconds=1.0), 0.1, 1, 1).of_ideal
+    assert share(0.3) == pytest.approx(0.9)
+    assert share(0) is None
+
+
+# What others print
+
+def test_time_of_children_in_stat():
+    line = "42 (a) b) S " + " ".join(str(number) for number in range(4, 53))
+    assert tree.read_reaped_ticks(line) == 16 + 17  # cutime and cstime of proc(5)
+
+
+def test_memory():
+    text = "Name:\tx\nVmHWM:\t    2048 kB\nVmRSS:\t    1024 kB\n"
+    assert tree.read_kib(text, "VmRSS") == 1024
+    with pytest.raises(KeyError):
+        tree.read_kib(text, "Pss")
+
+
+def test_connections_of_stub_status():
+    page = ("Active connections: 2 \nserver accepts handled requests\n 31 30 99 \n"
+            "Reading: 0 Writing: 1 Waiting: 1 \n")
+    assert upstream.accepted(page) == 31
+
+
+def test_an_outcome():
+    outcome = load.read_outcome('{"logins":10,"seconds":2.5,"status":0,"body":1,"socket":2,'
+                                '"timeout":0,"p50_ms":1.5,"p99_ms":9.0}')
+    assert outcome.rate == 4
+    assert outcome.faults == {"body": 1, "socket": 2}
+    assert outcome.errors == 3
+
+
+CALLGRIND = """\
+version: 1
+events: Ir
+ob=(1) /usr/bin/program
+fl=(1) a.c
+fn=(1) main
+10 5
++1 7
+cob=(2) /usr/lib/libx.so.1
+cfn=(2) inner
+calls=1 3
+* 100
+fi=(2)
+-3 2
+ob=(2)
+fn=(2)
+3 60
+cfn=(1)
+calls=2 10
+3 40
+fn=(3) other
+9 40
+totals: 114
+"""
+
+
+def test_costs_are_of_the_function_itself():
+    costs = instructions.read_costs(CALLGRIND)
+    assert costs == {("program", "main"): 14, ("libx.so.1", "inner"): 60,
+                     ("libx.so.1", "other"): 40}
+    assert instructions.by_object(costs) == {"program": 14, "libx.so.1": 100}
+
+
+def test_costs_that_do_not_add_up():
+    with pytest.raises(ValueError):
+        instructions.read_costs(CALLGRIND.replace("totals: 114", "totals: 115"))
+
+
+def test_what_more_logins_cost_more():
+    more = {("a", "f"): 50, ("a", "g"): 9, ("b", "h"): 4}
+    fewer = {("a", "f"): 20, ("a", "g"): 9, ("c", "i"): 2}
+    assert instructions.less(more, fewer, 2) == {("a", "f"): 15, ("b", "h"): 2, ("c", "i"): -1}
+
+
+def test_shares_of_a_profile():
+    text = ("# Overhead  Shared Object\n#\n    61.50%  libcurl.so.4.8.0\n"
+            "    30.25%  [kernel.kallsyms]\n     1.25%  [vdso]\n\n")
+    assert profile.read_shares(text) == pytest.approx(
+        {"libcurl.so.4.8.0": 0.615, profile.KERNEL: 0.315})
+
+
+def test_calls_in_a_trace():
+    lines = ["strace: Process 7 attached with 2 threads",
+             "[pid     7] epoll_wait(3,  <unfinished ...>",
+             "epoll_wait(3, [], 16, 20) = 0",
+             "[pid     8] read(4, \"x\", 1) = 1",
+             "[pid     7] <... epoll_wait resumed>) = 1",
+             "epoll_wait(3, strace: Process 7 detached", " <detached ...>"]
+    assert idle.count_calls(lines) == 3
+
+
+# The report
+
+def result_of():
+    faults = {"status": 2}
+    rounds = [{"proxy": run_of(cpu_s=0.02), "express": run_of(logins=100, cpu_s=0.1),
+               "kept": run_of(cpu_s=0.05, faults=faults)}]
+    latencies = [{"proxy": outcome_of(1.0, 2.0), "express": outcome_of(5, 9),
+                  "kept": outcome_of(1.5, 3.0, {"socket": 1})}]
+    return table.Result(rounds, latencies, [0.5], dict.fromkeys(rounds[0], (1 << 20, 0)), 22)
+
+
+def test_the_main_table():
+    kinds = (subjects.Floor, subjects.Express, subjects.Ours)
+    lines = report.main_table(kinds, result_of())
+    assert len({line.count("|") for line in lines}) == 1
+    assert lines[-1] == ("| **bakrypt-login** behind nginx, kept connections | 500 | 10.0 | 0.050 "
+                         "| 2.50 | 1.50 · 1.5 × | 3.00 · 1.5 × | 3.0 / 1.0 | 2.0 / – | 7 "
+                         "| 3 (status 2, socket 1) |")
+
+
+def test_recording_replaces_what_is_between_the_marks():
+    text = f"before\n{report.BEGIN}\nold\n{report.END}\nafter\n"
+    new = record.replaced(text, "\nnew\n")
+    assert new == f"before\n{report.BEGIN}\nnew\n{report.END}\nafter\n"
+    assert record.between_marks(new) == "\nnew\n"
+    with pytest.raises(ValueError):
+        record.replaced("no marks", "new")
