@@ -5,7 +5,6 @@ writes it to build/bench/report.md, with pictures beside it. Ends by Ctrl-C or S
 everything it started; exit status 0, or 1 if something failed.
 """
 import argparse
-import datetime
 import os
 import resource
 import sys
@@ -39,9 +38,7 @@ def allow_many_files():
 
 def opening(build):
     versions = ", ".join(f"{name} {version}" for name, version in machine.versions(build).items())
-    today = datetime.date.today().isoformat()
-    return ["# Benchmark", "", f"{today}, commit {machine.commit()}. {machine.describe()}.", "",
-            f"{versions}.", ""]
+    return ["# Benchmark", "", machine.when_and_where(), "", f"{versions}.", ""]
 
 
 def run(options):

@@ -13,7 +13,7 @@ import shutil
 from servers import cgi, client, nginx, program
 from servers.process import ServerError
 
-LOGINS = 200
+LOGINS = 100
 
 
 class Counted(program.Program):

@@ -1,4 +1,5 @@
 """What machine this is, and the versions of everything that is measured."""
+import datetime
 import json
 import os
 import pathlib
@@ -69,6 +70,8 @@ def commit():
     return f"{head}, with changes" if is_changed else head
 
 
-def describe():
-    return (f"{cpu_model()}, {os.cpu_count()} cores, {memory_gib():.0f} GiB; "
-            f"Linux {platform.release()}")
+def when_and_where():
+    """A sentence: date, commit, machine and kernel."""
+    today = datetime.date.today().isoformat()
+    return (f"{today}, commit {commit()}, {cpu_model()}, {os.cpu_count()} cores, "
+            f"{memory_gib():.0f} GiB, Linux {platform.release()}.")

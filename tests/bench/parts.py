@@ -1,36 +1,42 @@
 """The parts of the benchmark: what each measures, and its lines of the report."""
 import dataclasses
 
-from bench import (idle, in_flight, instructions, plot, profile, report, subjects, table,
-                   workers)
+from bench import (idle, in_flight, instructions, machine, plot, profile, record, report,
+                   subjects, table, workers)
 
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """How long. seconds and rate_s: of each run of the main table, at full load and at the steady
-    rate; long_s: of each run of the other parts; idle_s: before idle memory is read."""
+    """How long. warm_s, seconds and rate_s: of each run of the main table, before it counts, at full
+    load, and at the steady rate; long_s: of each run of the other parts; idle_s: before idle memory
+    is read."""
     rounds: int
+    warm_s: int
     seconds: int
     rate_s: int
     long_s: int
     idle_s: int
 
 
-FULL = Plan(rounds=5, seconds=5, rate_s=5, long_s=5, idle_s=22)
-QUICK = Plan(rounds=2, seconds=2, rate_s=1, long_s=2, idle_s=1)
+FULL = Plan(rounds=5, warm_s=2, seconds=5, rate_s=5, long_s=5, idle_s=22)
+QUICK = Plan(rounds=2, warm_s=1, seconds=2, rate_s=1, long_s=2, idle_s=1)
 
 
 def run_table(place, plan, say):
-    result = table.run(place, subjects.ALL, rounds=plan.rounds, seconds=plan.seconds,
-                       rate_s=plan.rate_s, idle_s=plan.idle_s, say=say)
+    result = table.run(place, subjects.ALL, rounds=plan.rounds, warm_s=plan.warm_s,
+                       seconds=plan.seconds, rate_s=plan.rate_s,
+                       idle_s=plan.idle_s, say=say)
     plot.draw_costs(subjects.ALL, result, place.build / "cost.svg")
-    return [report.BEGIN, *report.main_table(subjects.ALL, result), report.END, "",
-            *report.main_notes(result, plan.seconds), "", "![CPU of a login](cost.svg)"]
+    shown = [*report.main_table(subjects.ALL, result), "",
+             f"{report.main_note(result, plan.seconds)} {machine.when_and_where()}"]
+    return [*record.marked("table", shown), "", "![CPU of a login](cost.svg)"]
 
 
 def run_instructions(place, plan, say):
     del plan
-    return report.instruction_lines(instructions.run(place, say))
+    found = instructions.run(place, say)
+    sentence = report.instruction_sentence(found, machine.commit())
+    return [*record.marked("instructions", [sentence]), "", *report.instruction_lines(found)]
 
 
 def run_profile(place, plan, say):

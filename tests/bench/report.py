@@ -4,7 +4,6 @@ from bench import figures, in_flight, instructions, profile, table, upstream
 MIB = 1 << 20
 KIB = 1 << 10
 NOTHING = "–"
-BEGIN, END = "<!-- bench: begin -->", "<!-- bench: end -->"
 FUNCTIONS_SHOWN = 12
 
 
@@ -63,17 +62,24 @@ def main_table(kinds, result):
     return lines
 
 
-def main_notes(result, seconds):
+def main_note(result, seconds):
+    """What the columns are, and what else is to be known about the runs."""
     busiest = max(run.upstream_busy for runs in result.rounds for run in runs.values())
     loads = ", ".join(f"{load:.1f}" for load in result.loads)
-    return [
-        f"{table.CLIENTS} clients over kept connections, each login with a new user name, "
-        f"{len(result.rounds)} interleaved rounds of {seconds} s; medians, and ratios within a "
-        f"round. CPU is user and system time of program and web server. p50 and p99 are at "
-        f"{table.RATE} logins/s, from the moment a login was due, with how many times the floor's. "
-        f"Memory is the program's alone, peak under load and {result.idle_s:.0f} s after it; TLS "
-        f"connections are those opened in a round. Load average before each round: {loads}; the "
-        f"token server was busy for at most {busiest:.2f} of {upstream.WORKERS} cores."]
+    return (f"{table.CLIENTS} clients over kept connections, a new user name in each login, "
+            f"{len(result.rounds)} interleaved rounds of {seconds} s; medians, and ratios within a "
+            "round. CPU is user and system time of program and web server. p50 and p99 are at "
+            f"{table.RATE} logins/s, from the moment a login was due, and relative to the floor's. "
+            "Memory is the program's alone, its peak under load, and "
+            f"{result.idle_s:.0f} s after it; TLS connections are those that a round opened. Load "
+            f"average before each round: {loads}. The token server was busy for at most "
+            f"{busiest:.2f} of its {upstream.WORKERS} cores.")
+
+
+def instruction_sentence(found, commit):
+    figures_told = "; ".join(f"{what} {number(sum(costs.values()))}"
+                             for what, costs in found.items())
+    return f"Instructions, by callgrind (commit {commit}): {figures_told}."
 
 
 def instruction_lines(found):

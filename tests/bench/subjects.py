@@ -18,6 +18,9 @@ IDLE_UPSTREAM_CONNECTIONS = 16384  # that the floor keeps: as many as it ever ha
 THREADS = 16
 ONE_WORKER_MAX = 5000  # clients
 
+# Of Apache from the start: while it has too few it hangs up on clients that it kept.
+ENOUGH_THREADS = "StartServers 4\nMinSpareThreads 50\nMaxSpareThreads 150\n"
+
 
 @dataclasses.dataclass(frozen=True)
 class Place:
@@ -266,8 +269,8 @@ class OursApache(Ours):
 
     def open_front(self):
         folder = folders.make_subfolder(self.place.folder, f"apache-{self.program.number}")
-        self.front = self.run(apache.Apache(
-            folder, apache.ProxyFcgi.modules, apache.proxy_fcgi_text(self.program.target)))
+        text = apache.proxy_fcgi_text(self.program.target) + ENOUGH_THREADS
+        self.front = self.run(apache.Apache(folder, apache.ProxyFcgi.modules, text))
         self.port = self.front.port
 
 

@@ -1,5 +1,4 @@
 """The main part: all subjects, interleaved, in several rounds; upstream answers at once."""
-import contextlib
 import dataclasses
 import time
 
@@ -13,7 +12,7 @@ RATE = 200  # logins a second, where latency is measured
 class Result:
     """rounds and latencies: one {subject's name: Run, or Outcome at RATE} each; loads: the load
     average before each round; idle: {name: (RSS, PSS)} bytes of the program with nothing to do, so
-    long after the last load."""
+    many seconds after the load."""
     rounds: list
     latencies: list
     loads: list
@@ -53,32 +52,27 @@ def measure(subject, seconds):
         upstream_busy=(tree.cpu_seconds(token_server.pid) - upstream_s) / outcome.seconds)
 
 
-def run_round(subjects, number, result, *, seconds, rate_s, say):
-    result.loads.append(machine.load_average())
-    runs, latencies = {}, {}
-    for subject in figures.rotated(subjects, 2 * number):
-        run = runs[subject.name] = measure(subject, seconds)
-        met = latencies[subject.name] = load.at_rate(subject.place, subject.port, rate=RATE,
-                                                     seconds=rate_s)
-        say(f"  round {number + 1}, {subject.name}: {run.rate:,.0f} logins/s, "
-            f"{run.cpu_per_1000 or 0:.3f} CPU s per 1000, p99 {met.p99_ms:.2f} ms"
-            + (f", errors: {run.faults} {met.faults}" if run.faults or met.faults else ""))
-    result.rounds.append(runs)
-    result.latencies.append(latencies)
-
-
-def run(place, kinds, *, rounds, seconds, rate_s, idle_s, say):
-    """Starts a subject of each kind, and takes turns. seconds and rate_s: of a run at full load,
-    and at RATE."""
+def run(place, kinds, *, rounds, seconds, warm_s, rate_s, idle_s, say):
+    """A subject of each kind in turn, alone, so that none shares memory with another. seconds and
+    rate_s: of a run at full load, and at RATE."""
     result = Result([], [], [], {}, idle_s)
-    with contextlib.ExitStack() as stack:
-        subjects = [stack.enter_context(kind(place)) for kind in kinds]
-        for subject in subjects:
-            load.wrk_closed(subject.port, clients=CLIENTS, seconds=1)
-        for number in range(rounds):
-            run_round(subjects, number, result, seconds=seconds, rate_s=rate_s, say=say)
-        time.sleep(idle_s)
-        result.idle = {subject.name: (tree.rss_bytes(subject.program.pid),
-                                      tree.pss_bytes(subject.program.pid))
-                       for subject in subjects}
+    for number in range(rounds):
+        result.loads.append(machine.load_average())
+        runs, latencies = {}, {}
+        for kind in figures.rotated(kinds, 2 * number):
+            with kind(place) as subject:
+                load.wrk_closed(subject.port, clients=CLIENTS, seconds=warm_s)
+                run_now = runs[kind.name] = measure(subject, seconds)
+                met = latencies[kind.name] = load.at_rate(place, subject.port, rate=RATE,
+                                                          seconds=rate_s)
+                if number == rounds - 1:
+                    time.sleep(idle_s)
+                    result.idle[kind.name] = (tree.rss_bytes(subject.program.pid),
+                                              tree.pss_bytes(subject.program.pid))
+            say(f"  round {number + 1}, {kind.name}: {run_now.rate:,.0f} logins/s, "
+                f"{run_now.cpu_per_1000 or 0:.3f} CPU s per 1000, p99 {met.p99_ms:.2f} ms"
+                + (f", errors: {run_now.faults} {met.faults}"
+                   if run_now.faults or met.faults else ""))
+        result.rounds.append(runs)
+        result.latencies.append(latencies)
     return result

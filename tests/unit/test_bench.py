@@ -1,4 +1,6 @@
 """The arithmetic of `make bench`, and what it reads of others' output."""
+import pathlib
+
 import pytest
 
 from bench import (figures, idle, in_flight, instructions, load, profile, record, report, subjects,
@@ -173,10 +175,16 @@ def test_the_main_table():
                          "| 3 (status 2, socket 1) |")
 
 
-def test_recording_replaces_what_is_between_the_marks():
-    text = f"before\n{report.BEGIN}\nold\n{report.END}\nafter\n"
-    new = record.replaced(text, "\nnew\n")
-    assert new == f"before\n{report.BEGIN}\nnew\n{report.END}\nafter\n"
-    assert record.between_marks(new) == "\nnew\n"
-    with pytest.raises(ValueError):
-        record.replaced("no marks", "new")
+def test_recording_replaces_the_blocks_that_were_measured():
+    def text(table_text, more):
+        return "\n".join(["before", *record.marked("table", [table_text]), "between",
+                          *record.marked("instructions", [more]), "after"])
+    measured = "\n".join(["# Report", *record.marked("table", ["new"])])
+    assert record.with_blocks_of(text("old", "kept"), measured) == text("new", "kept")
+    assert record.with_blocks_of("no blocks", measured) == "no blocks"
+
+
+def test_the_readme_has_the_blocks():
+    readme = (pathlib.Path(__file__).resolve().parents[2] / "README.md").read_text("utf-8")
+    for name in record.BLOCKS:
+        assert record.find_block(readme, name)[1].strip()
