@@ -71,6 +71,12 @@ def cases_in_full():
     return cases
 
 
+def whole_waits(seconds, delay_s):
+    """About so long, in whole waits for upstream, three at least: clients that began together are
+    answered together."""
+    return max(3, round(seconds / delay_s)) * delay_s if delay_s else seconds
+
+
 def measure(place, case, seconds):
     """Starts a subject for it alone."""
     with case.subject(place) as subject:
@@ -85,7 +91,7 @@ def measure(place, case, seconds):
                           tree.peak_rss_bytes(pid) - idle_rss))
 
         outcome = load.closed(place, subject.port, clients=case.clients,
-                              seconds=max(seconds, 3 * case.delay_s),
+                              seconds=whole_waits(seconds, case.delay_s),
                               warm_s=max(2, 2 * case.delay_s), on_mark=on_mark)
         (cpu_before, *_), (cpu_after, connections, rss) = marks
         logins = outcome.logins

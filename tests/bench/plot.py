@@ -33,7 +33,7 @@ def draw_costs(kinds, result, path):
     axes.set_xlim(0.8, 1.5 * max(ratios[kind] for kind in shown))
     axes.xaxis.set_major_formatter(ticker.FormatStrFormatter("%g"))
     axes.xaxis.set_minor_formatter(ticker.NullFormatter())
-    axes.set_xlabel("CPU of a login, program and web server; nginx proxy_pass = 1")
+    axes.set_xlabel("CPU of a login, program and web server; nginx proxy_pass = 1 (logarithmic)")
     _finish(figure, axes, path)
 
 
@@ -60,5 +60,5 @@ def draw_flights(flights, path):
 def _finish(figure, axes, path):
     axes.spines[["top", "right"]].set_visible(False)
     figure.tight_layout()
-    figure.savefig(path, metadata=WITHOUT_DATE)
+    figure.savefig(path, metadata=WITHOUT_DATE, facecolor="white")
     pyplot.close(figure)

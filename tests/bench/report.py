@@ -26,8 +26,8 @@ def head(*columns):
 
 
 def faults(found):
-    """What went wrong, by kind: "3 (socket 2, status 1)"."""
-    kinds = ", ".join(f"{kind} {count}" for kind, count in found.items())
+    """What went wrong, by kind: "3 (502: 2, socket: 1)"."""
+    kinds = ", ".join(f"{kind}: {count:,}" for kind, count in found.items())
     return f"{sum(found.values()):,} ({kinds})" if found else "0"
 
 

@@ -19,7 +19,7 @@ THREADS = 16
 ONE_WORKER_MAX = 5000  # clients
 
 # Of Apache from the start: while it has too few it hangs up on clients that it kept.
-ENOUGH_THREADS = "StartServers 4\nMinSpareThreads 50\nMaxSpareThreads 150\n"
+ENOUGH_THREADS = "ThreadsPerChild 64\nMaxRequestWorkers 256\nStartServers 2\n"
 
 
 @dataclasses.dataclass(frozen=True)

@@ -54,8 +54,8 @@ def test_every_item_is_the_first_of_some_round():
 
 
 def test_faults_add_up():
-    assert figures.add_faults([{}, {"status": 2}, {"status": 1, "socket": 4}]) == {
-        "status": 3, "socket": 4}
+    assert figures.add_faults([{}, {"502": 2}, {"502": 1, "socket": 4}]) == {
+        "502": 3, "socket": 4}
 
 
 def test_the_share_of_the_ideal_rate():
@@ -64,6 +64,12 @@ def test_the_share_of_the_ideal_rate():
         return in_flight.Flight(case, outcome_of(logins=3000, seconds=1.0), 0.1, 1, 1).of_ideal
     assert share(0.3) == pytest.approx(0.9)
     assert share(0) is None
+
+
+@pytest.mark.parametrize("seconds, delay_s, expected", [
+    (5, 0, 5), (5, 0.3, 5.1), (2, 3, 9), (30, 3, 30)])
+def test_a_run_is_as_long_as_whole_waits(seconds, delay_s, expected):
+    assert in_flight.whole_waits(seconds, delay_s) == pytest.approx(expected)
 
 
 # What others print
@@ -87,10 +93,10 @@ def test_connections_of_stub_status():
 
 
 def test_an_outcome():
-    outcome = load.read_outcome('{"logins":10,"seconds":2.5,"status":0,"body":1,"socket":2,'
-                                '"timeout":0,"p50_ms":1.5,"p99_ms":9.0}')
+    outcome = load.read_outcome('{"logins":10,"seconds":2.5,"p50_ms":1.5,"p99_ms":9.0,"faults":'
+                                '{"body":0,"socket":2,"timeout":0,"502":1}}')
     assert outcome.rate == 4
-    assert outcome.faults == {"body": 1, "socket": 2}
+    assert outcome.faults == {"socket": 2, "502": 1}
     assert outcome.errors == 3
 
 
@@ -158,7 +164,7 @@ def test_calls_in_a_trace():
 # The report
 
 def result_of():
-    faults = {"status": 2}
+    faults = {"502": 2}
     rounds = [{"proxy": run_of(cpu_s=0.02), "express": run_of(logins=100, cpu_s=0.1),
                "kept": run_of(cpu_s=0.05, faults=faults)}]
     latencies = [{"proxy": outcome_of(1.0, 2.0), "express": outcome_of(5, 9),
@@ -172,7 +178,7 @@ def test_the_main_table():
     assert len({line.count("|") for line in lines}) == 1
     assert lines[-1] == ("| **bakrypt-login** behind nginx, kept connections | 500 | 10.0 | 0.050 "
                          "| 2.50 | 1.50 · 1.5 × | 3.00 · 1.5 × | 3.0 / 1.0 | 2.0 / – | 7 "
-                         "| 3 (status 2, socket 1) |")
+                         "| 3 (502: 2, socket: 1) |")
 
 
 def test_recording_replaces_the_blocks_that_were_measured():

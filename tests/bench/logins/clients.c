@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #define CONNECTS_AT_ONCE 200
+#define CONNECTS_PER_SECOND 2000 /* each may lead to a TLS handshake behind the server */
 #define CONNECT_NS (30 * SECOND_NS)
 #define SOURCES 8
 #define EVENTS 512
@@ -69,8 +70,10 @@ static void client_close(struct clients *clients, struct client *client)
 {
 	if (client->state != CONNECTING)
 		clients->live--;
-	if (client->state != IDLE)
+	if (client->state != IDLE) {
 		clients->tally.socket++;
+		clients->tally.ended++;
+	}
 	close(client->fd);
 	client->state = CLOSED;
 }
@@ -110,8 +113,11 @@ static bool is_whole(const struct client *client)
 
 static void count_answer(struct tally *tally, const struct client *client, uint64_t now)
 {
-	if (strncmp(client->in, "HTTP/1.1 200 ", 13) != 0) {
-		tally->bad_status++;
+	unsigned long status = strtoul(client->in + strlen("HTTP/1.1 "), NULL, 10);
+
+	tally->ended++;
+	if (status != 200) {
+		tally->by_status[status <= STATUS_MAX ? status : 0]++;
 	} else if (!strstr(client->in, "\"access_token\"")) {
 		tally->bad_body++;
 	} else {
@@ -189,13 +195,23 @@ void clients_turn(struct clients *clients, uint64_t until_ns)
 		client_event(clients, events[i].data.ptr, events[i].events);
 }
 
+/* How many may be open so long after the start. */
+static size_t ramp(const struct clients *clients, uint64_t passed_ns)
+{
+	size_t by_rate = 1 + (size_t)(passed_ns * CONNECTS_PER_SECOND / SECOND_NS);
+	size_t by_queue = clients->live + CONNECTS_AT_ONCE;
+	size_t most = by_rate < by_queue ? by_rate : by_queue;
+
+	return most < clients->count ? most : clients->count;
+}
+
 void clients_connect(struct clients *clients)
 {
-	uint64_t deadline = clock_ns() + CONNECT_NS;
+	uint64_t start = clock_ns();
+	size_t opened = 0;
 
-	for (size_t opened = 0; clients->live < clients->count && clock_ns() < deadline;) {
-		for (; opened < clients->count && opened < clients->live + CONNECTS_AT_ONCE;
-		     opened++)
+	while (clients->live < clients->count && clock_ns() < start + CONNECT_NS) {
+		for (; opened < ramp(clients, clock_ns() - start); opened++)
 			client_open(clients, &clients->all[opened]);
 		clients_turn(clients, clock_ns() + SECOND_NS / 1000);
 	}
@@ -219,11 +235,4 @@ struct client *clients_find_idle(struct clients *clients)
 			return client;
 	}
 	return NULL;
-}
-
-size_t clients_ended(const struct clients *clients)
-{
-	const struct tally *tally = &clients->tally;
-
-	return tally->good + tally->bad_status + tally->bad_body + tally->socket;
 }

@@ -12,6 +12,7 @@
 #include <stdint.h>
 
 #define SECOND_NS 1000000000ULL
+#define STATUS_MAX 599
 
 enum client_state { CLOSED, CONNECTING, IDLE, BUSY };
 
@@ -25,10 +26,11 @@ struct client {
 
 struct tally {
 	unsigned long sent;
-	unsigned long bad_status; /* not 200 */
-	unsigned long bad_body;   /* 200 without an access token */
-	unsigned long socket;     /* connections refused, or lost in the middle of a login */
-	uint32_t *took_us;        /* of each good answer */
+	unsigned long by_status[STATUS_MAX + 1]; /* answers that are not 200; others in 0 */
+	unsigned long bad_body;                  /* 200 without an access token */
+	unsigned long socket; /* connections refused, or lost in the middle of a login */
+	size_t ended;         /* all of these, and the good ones */
+	uint32_t *took_us;    /* of each good answer */
 	size_t good;
 	size_t room;
 };
@@ -53,7 +55,8 @@ void fail(const char *what);
 /* count clients for a port, none of them connected. */
 void clients_init(struct clients *clients, uint16_t port, size_t count);
 
-/* Opens all, a few at a time, so that no queue of the server's overflows. */
+/* Opens all, a few at a time, so that no queue of the server's, or of those behind it, overflows.
+ */
 void clients_connect(struct clients *clients);
 
 /* Begins to open those that the server closed. */
@@ -67,8 +70,5 @@ struct client *clients_find_idle(struct clients *clients);
 
 /* Sends a login. due_ns: when it should have been sent, which its time counts from. */
 void client_send(struct clients *clients, struct client *client, uint64_t due_ns);
-
-/* Answers and losses so far. */
-size_t clients_ended(const struct clients *clients);
 
 #endif

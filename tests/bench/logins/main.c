@@ -73,7 +73,7 @@ static double run_rate(struct clients *clients, double seconds, double rate)
 		clients_reopen(clients);
 	}
 	end += PATIENCE_NS;
-	while (clients_ended(clients) < number && clock_ns() < end)
+	while (clients->tally.ended < number && clock_ns() < end)
 		clients_turn(clients, end);
 	return seconds;
 }
@@ -88,7 +88,7 @@ static double run_burst(struct clients *clients, double seconds)
 	for (size_t i = 0; i < clients->count; i++)
 		if (clients->all[i].state == IDLE)
 			client_send(clients, &clients->all[i], start);
-	while (clients_ended(clients) < clients->count && clock_ns() < end)
+	while (clients->tally.ended < clients->count && clock_ns() < end)
 		clients_turn(clients, end);
 	return (double)(clock_ns() - start) / (double)SECOND_NS;
 }
@@ -119,10 +119,14 @@ static void report(struct clients *clients, double seconds, uint64_t late_ns)
 			late++;
 	if (tally->good > 0)
 		qsort(tally->took_us, tally->good, sizeof(*tally->took_us), compare);
-	printf("{\"logins\":%zu,\"seconds\":%.6f,\"status\":%lu,\"body\":%lu,\"socket\":%lu,"
-	       "\"timeout\":%lu,\"p50_ms\":%.3f,\"p99_ms\":%.3f}\n",
-	       tally->good, seconds, tally->bad_status, tally->bad_body, tally->socket, late,
-	       percentile_ms(tally, 0.5), percentile_ms(tally, 0.99));
+	printf("{\"logins\":%zu,\"seconds\":%.6f,\"p50_ms\":%.3f,\"p99_ms\":%.3f,"
+	       "\"faults\":{\"body\":%lu,\"socket\":%lu,\"timeout\":%lu",
+	       tally->good, seconds, percentile_ms(tally, 0.5), percentile_ms(tally, 0.99),
+	       tally->bad_body, tally->socket, late);
+	for (int status = 0; status <= STATUS_MAX; status++)
+		if (tally->by_status[status] > 0)
+			printf(",\"%d\":%lu", status, tally->by_status[status]);
+	puts("}}");
 }
 
 int main(int argc, char **argv)
