@@ -76,8 +76,8 @@ bench:                          ## what a login costs, beside what one would run
 
 lint:                           ## clang-format, clang-tidy and cppcheck: no findings
 	@tests/packages.sh $(LINT_PACKAGES)
-	clang-format --dry-run --Werror src/*.[ch] tests/unit/*.c
-	clang-tidy --quiet --warnings-as-errors='*' src/*.c tests/unit/*.c -- $(filter-out $(FORTIFY),$(ALL_CFLAGS)) -Isrc
+	clang-format --dry-run --Werror src/*.[ch] tests/unit/*.c tests/bench/*/*.[ch]
+	clang-tidy --quiet --warnings-as-errors='*' src/*.c tests/unit/*.c tests/bench/*/*.c -- $(filter-out $(FORTIFY),$(ALL_CFLAGS)) -Isrc
 	cppcheck --quiet --error-exitcode=1 --std=c11 --enable=warning,style,performance,portability \
 	    --inline-suppr --suppress=missingIncludeSystem --suppress=variableScope -D_GNU_SOURCE -DVERSION='""' -Isrc src
 

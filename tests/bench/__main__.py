@@ -73,7 +73,7 @@ def main():
     options = parser.parse_args()
     unknown = set(options.parts) - set(parts.ALL)
     if unknown:
-        parser.error(f"no such part: {', '.join(sorted(unknown))}; there are {', '.join(parts.ALL)}")
+        parser.error(f"no such part: {', '.join(sorted(unknown))}")
     os.umask(0o022)
     ending.take_signals()
     try:

@@ -6,7 +6,7 @@ import time
 from servers import source
 from servers.process import Process
 
-from bench import load, subjects, tree
+from bench import load, ours, tree
 
 FORGETS_S = source.ceiling("UPSTREAM_IDLE_MS") / 1000
 CALL = re.compile(r"^(?:\[pid +\d+\] )?(?:\w+\(|<\.\.\. \w+ resumed).*\) += ")  # one that came back
@@ -42,7 +42,7 @@ def trace(pid, seconds):
 
 
 def run(place, *, seconds, say):
-    with subjects.Ours(place) as subject:
+    with ours.Ours(place) as subject:
         pid = subject.program.pid
         at_start = tree.pss_bytes(pid)
         load.wrk_closed(subject.port, clients=64, seconds=3)

@@ -4,11 +4,11 @@ connections. And bursts: all at once.
 import dataclasses
 import resource
 
-from bench import load, subjects, tree, upstream
+from bench import load, others, ours, tree, upstream
 
 OTHER_FILES = 600  # descriptors that are for no login in flight
-FLOOR = subjects.Floor
-OURS = subjects.Ours
+FLOOR = others.Floor
+OURS = ours.Ours
 
 
 def most_clients():

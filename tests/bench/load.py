@@ -1,7 +1,8 @@
 """Load, and what came of it.
 
-wrk_closed(): clients that send the next login when the last is answered, by wrk. closed(), at_rate()
-and burst() are the modes of logins/, for thousands of clients, a steady rate, and all at once.
+wrk_closed(): clients that send the next login when the last is answered, by wrk. closed(),
+at_rate() and burst() are the modes of logins/, for thousands of clients, a steady rate, and all at
+once.
 """
 import dataclasses
 import json

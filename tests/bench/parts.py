@@ -1,15 +1,18 @@
 """The parts of the benchmark: what each measures, and its lines of the report."""
 import dataclasses
 
-from bench import (idle, in_flight, instructions, machine, plot, profile, record, report,
-                   subjects, table, workers)
+from bench import (idle, in_flight, instructions, machine, others, ours, plot, profile, record,
+                   report, table, workers)
+
+SUBJECTS = (others.Floor, others.Lua, others.Go, others.Threads, others.Express,
+            ours.Ours, ours.OursSilent, ours.OursNotKept, ours.OursApache)
 
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """How long. warm_s, seconds and rate_s: of each run of the main table, before it counts, at full
-    load, and at the steady rate; long_s: of each run of the other parts; idle_s: before idle memory
-    is read."""
+    """How long. warm_s, seconds and rate_s: of each run of the main table, before it counts, at
+    full load, and at the steady rate; long_s: of each run of the other parts; idle_s: before idle
+    memory is read."""
     rounds: int
     warm_s: int
     seconds: int
@@ -23,11 +26,11 @@ QUICK = Plan(rounds=2, warm_s=1, seconds=2, rate_s=1, long_s=2, idle_s=1)
 
 
 def run_table(place, plan, say):
-    result = table.run(place, subjects.ALL, rounds=plan.rounds, warm_s=plan.warm_s,
+    result = table.run(place, SUBJECTS, rounds=plan.rounds, warm_s=plan.warm_s,
                        seconds=plan.seconds, rate_s=plan.rate_s,
                        idle_s=plan.idle_s, say=say)
-    plot.draw_costs(subjects.ALL, result, place.build / "cost.svg")
-    shown = [*report.main_table(subjects.ALL, result), "",
+    plot.draw_costs(SUBJECTS, result, place.build / "cost.svg")
+    shown = [*report.main_table(SUBJECTS, result), "",
              f"{report.main_note(result, plan.seconds)} {machine.when_and_where()}"]
     return [*record.marked("table", shown), "", "![CPU of a login](cost.svg)"]
 
@@ -46,7 +49,8 @@ def run_profile(place, plan, say):
 def run_in_flight(place, plan, say):
     flights = in_flight.run(place, cases=in_flight.cases_in_full(), seconds=plan.long_s, say=say)
     plot.draw_flights(flights, place.build / "in-flight.svg")
-    return [*report.flight_lines(flights), "", "![CPU of a login by logins in flight](in-flight.svg)"]
+    return [*report.flight_lines(flights), "",
+            "![CPU of a login by logins in flight](in-flight.svg)"]
 
 
 def run_bursts(place, plan, say):
@@ -55,7 +59,8 @@ def run_bursts(place, plan, say):
 
 
 def run_workers(place, plan, say):
-    return report.worker_lines(workers.run(place, rounds=plan.rounds, seconds=plan.seconds, say=say))
+    return report.worker_lines(workers.run(place, rounds=plan.rounds, seconds=plan.seconds,
+                                           say=say))
 
 
 def run_idle(place, plan, say):

@@ -8,16 +8,16 @@ matplotlib.rcParams["svg.fonttype"] = "none"
 # pylint: disable=wrong-import-position
 from matplotlib import pyplot, ticker  # noqa: E402
 
-from bench import figures, subjects  # noqa: E402
+from bench import figures, others, ours  # noqa: E402
 
 OURS_COLOR, OTHER_COLOR, FLOOR_COLOR = "#1b6ca8", "#a9b4bd", "#5c8a4d"
 WITHOUT_DATE = {"Date": None}
 
 
 def _color(kind):
-    if kind is subjects.Floor:
+    if kind is others.Floor:
         return FLOOR_COLOR
-    return OURS_COLOR if issubclass(kind, subjects.Ours) else OTHER_COLOR
+    return OURS_COLOR if issubclass(kind, ours.Ours) else OTHER_COLOR
 
 
 def draw_costs(kinds, result, path):

@@ -34,8 +34,10 @@ def install_express(build):
 
 def build_go(build):
     """With the standard library alone: nothing is downloaded."""
+    temporary = build / "go-tmp"
+    temporary.mkdir(exist_ok=True)
     env = dict(os.environ, GOCACHE=str(build / "go-cache"), GOPATH=str(build / "go-path"),
-               GOPROXY="off", GOFLAGS="-mod=mod -trimpath", GOTOOLCHAIN="local")
+               GOTMPDIR=str(temporary), GOPROXY="off", GOFLAGS="-mod=mod -trimpath")
     run(["go", "build", "-o", build / "go-login", "."], cwd=PEERS / "go", env=env)
 
 

@@ -5,7 +5,7 @@ import time
 
 from servers.process import Process
 
-from bench import load, subjects
+from bench import load, ours
 
 ROW = re.compile(r"^ +(\d+\.\d+)% +(\S.*?) *$")
 KERNEL = "kernel"
@@ -25,7 +25,7 @@ def read_shares(text):
 def run(place, *, seconds, say):
     """(shares, obstacle): one of them is empty."""
     data = place.folder / "perf.data"
-    with subjects.Ours(place) as subject:
+    with ours.Ours(place) as subject:
         load.wrk_closed(subject.port, clients=64, seconds=1)
         record = Process(["perf", "record", "-q", "-F", "997", "-o", data, "-p",
                           str(subject.program.pid), "--", "sleep", str(seconds)], name="perf")

@@ -5,6 +5,7 @@ MIB = 1 << 20
 KIB = 1 << 10
 NOTHING = "–"
 FUNCTIONS_SHOWN = 12
+OBJECT_MIN = 1000  # instructions in one of the columns
 
 
 def number(value, digits=0, unit=""):
@@ -85,8 +86,11 @@ def instruction_sentence(found, commit):
 def instruction_lines(found):
     lines = head("instructions", *found)
     sums = {what: instructions.by_object(costs) for what, costs in found.items()}
-    lines.append(line("**all**", *(f"**{number(sum(costs.values()))}**" for costs in sums.values())))
-    names = sorted({name for costs in sums.values() for name, cost in costs.items() if cost >= 1000},
+    lines.append(line("**all**", *(f"**{number(sum(costs.values()))}**"
+                                   for costs in sums.values())))
+    worth_telling = {name for costs in sums.values() for name, cost in costs.items()
+                     if cost >= OBJECT_MIN}
+    names = sorted(worth_telling,
                    key=lambda name: -max(costs.get(name, 0) for costs in sums.values()))
     lines += [line(f"`{name}`", *(number(costs.get(name)) for costs in sums.values()))
               for name in names]

@@ -61,7 +61,8 @@ def run(place, kinds, *, rounds, seconds, warm_s, rate_s, idle_s, say):
         runs, latencies = {}, {}
         for kind in figures.rotated(kinds, 2 * number):
             with kind(place) as subject:
-                load.wrk_closed(subject.port, clients=CLIENTS, seconds=warm_s)
+                load.wrk_closed(subject.port, clients=CLIENTS,
+                                seconds=warm_s * kind.warm_times)
                 run_now = runs[kind.name] = measure(subject, seconds)
                 met = latencies[kind.name] = load.at_rate(place, subject.port, rate=RATE,
                                                           seconds=rate_s)

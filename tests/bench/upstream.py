@@ -1,7 +1,8 @@
 """The token server of the benchmark: faster than all that is measured before it.
 
-nginx with Lua, over TLS, by HTTP/1.1 or HTTP/2, each at once and after a delay. It reads every login
-whole, answers 400 to one that is none, and counts its connections. Whatever is to be revoked is.
+nginx with Lua, over TLS, by HTTP/1.1 or HTTP/2, each at once and after a delay. It reads every
+login whole, answers 400 to one that is none, and counts its connections. Whatever is to be revoked
+is.
 """
 import itertools
 import json
@@ -85,8 +86,8 @@ class TokenServer(Nginx):
     def _listens(self, is_http2, delay_s):
         hosts = ("127.0.0.1", "[::1]") if ports.has_ipv6() else ("127.0.0.1",)
         more = "ssl http2" if is_http2 else "ssl"
-        return "\n".join(f"\t\tlisten {host}:{self.port(is_http2, delay_s)} {more} backlog={BACKLOG};"
-                         for host in hosts)
+        port = self.port(is_http2, delay_s)
+        return "\n".join(f"\t\tlisten {host}:{port} {more} backlog={BACKLOG};" for host in hosts)
 
     def port(self, is_http2, delay_s):
         return self._ports[is_http2, delay_s]

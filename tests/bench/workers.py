@@ -1,5 +1,5 @@
 """Two loops on two cores, against one."""
-from bench import figures, load, subjects, tree
+from bench import figures, load, ours, tree
 
 CLIENTS = 64
 
@@ -19,8 +19,8 @@ def run(place, *, rounds, seconds, say):
     """{workers: (logins/s, errors, CPU seconds per 1000 logins of program and web server, and of
     the program alone)}, medians of the rounds; errors are their sum."""
     found = {1: [], 2: []}
-    with subjects.Ours(place, arguments=("--workers", 1)) as one, \
-            subjects.Ours(place, arguments=("--workers", 2)) as two:
+    with ours.Ours(place, arguments=("--workers", 1)) as one, \
+            ours.Ours(place, arguments=("--workers", 2)) as two:
         for subject in (one, two):
             load.wrk_closed(subject.port, clients=CLIENTS, seconds=1)
         for _ in range(rounds):

@@ -7,7 +7,6 @@
 A subclass says how it is opened, with the files of nginx/ or deploy/, in open(); whatever it
 starts by run() is stopped again in reverse order.
 """
-import contextlib
 import itertools
 import json
 import os
@@ -15,6 +14,7 @@ import pathlib
 import shutil
 
 from servers import folders, program
+from servers.opened import Opened
 from servers.process import wait_until
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -23,7 +23,7 @@ DEPLOY = ROOT / "deploy"
 _numbers = itertools.count(1)
 
 
-class Door:
+class Door(Opened):
     """What all doors have. Subclasses set the class's attributes, and define open() and
     log_lines().
 
@@ -48,11 +48,11 @@ class Door:
         return None
 
     def __init__(self, folder, settings):
+        super().__init__()
         self.folder = folders.make_subfolder(folder, f"door-{next(_numbers)}")
         self.settings = {name: str(value) for name, value in settings.items()
                          if value is not None}
         self.origin = None
-        self._stack = contextlib.ExitStack()
 
     # For subclasses
 
@@ -63,10 +63,6 @@ class Door:
     def log_lines(self):
         """The lines of the log that the program's stderr goes to, so far."""
         raise NotImplementedError
-
-    def run(self, server):
-        """Enters a context manager that is left when the door is closed; returns its value."""
-        return self._stack.enter_context(server)
 
     def install_program(self, path):
         """Copies the program to where the web server's user can run it."""
@@ -98,16 +94,6 @@ class Door:
     def path_of(self, route):
         """Where a route of the program is: "/refresh"."""
         return self.login_path.removesuffix("/login") + route
-
-    def __enter__(self):
-        with contextlib.ExitStack() as stack:
-            self._stack = stack
-            self.open()
-            self._stack = stack.pop_all()
-        return self
-
-    def __exit__(self, *unused):
-        self._stack.close()
 
     def entries(self):
         """The program's log entries so far."""

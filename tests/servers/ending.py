@@ -1,4 +1,4 @@
-"""Ending a program that has started servers, by Ctrl-C or a signal: it unwinds like an exception."""
+"""Ending a program that has started servers, by Ctrl-C or a signal: as an exception does."""
 import signal
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)

@@ -3,8 +3,8 @@ import pathlib
 
 import pytest
 
-from bench import (figures, idle, in_flight, instructions, load, profile, record, report, subjects,
-                   table, tree, upstream)
+from bench import (figures, idle, in_flight, instructions, load, others, ours, profile, record,
+                   report, table, tree, upstream)
 
 
 def run_of(logins=1000, cpu_s=0.05, faults=None, seconds=2.0):
@@ -60,7 +60,7 @@ def test_faults_add_up():
 
 def test_the_share_of_the_ideal_rate():
     def share(delay_s):
-        case = in_flight.Case(subjects.Ours, 1000, delay_s)
+        case = in_flight.Case(ours.Ours, 1000, delay_s)
         return in_flight.Flight(case, outcome_of(logins=3000, seconds=1.0), 0.1, 1, 1).of_ideal
     assert share(0.3) == pytest.approx(0.9)
     assert share(0) is None
@@ -173,7 +173,7 @@ def result_of():
 
 
 def test_the_main_table():
-    kinds = (subjects.Floor, subjects.Express, subjects.Ours)
+    kinds = (others.Floor, others.Express, ours.Ours)
     lines = report.main_table(kinds, result_of())
     assert len({line.count("|") for line in lines}) == 1
     assert lines[-1] == ("| **bakrypt-login** behind nginx, kept connections | 500 | 10.0 | 0.050 "
