@@ -44,7 +44,7 @@ def record(build, root, say):
     text = (build / "report.md").read_text(encoding="utf-8")
     (root / "tests" / "bench" / "report.md").write_text(text, encoding="utf-8")
     for picture in PICTURES:
-        if (build / picture).exists():
+        if f"({picture})" in text:  # else it is of an earlier run
             shutil.copyfile(build / picture, root / "tests" / "bench" / picture)
     readme = root / "README.md"
     readme.write_text(with_blocks_of(readme.read_text(encoding="utf-8"), text), encoding="utf-8")

@@ -52,28 +52,37 @@ def measure(subject, seconds):
         upstream_busy=(tree.cpu_seconds(token_server.pid) - upstream_s) / outcome.seconds)
 
 
-def run(place, kinds, *, rounds, seconds, warm_s, rate_s, idle_s, say):
-    """A subject of each kind in turn, alone, so that none shares memory with another. seconds and
-    rate_s: of a run at full load, and at RATE."""
-    result = Result([], [], [], {}, idle_s)
-    for number in range(rounds):
+def run_one(place, kind, plan, result, is_last):
+    """A run of one subject, alone, so that it shares memory with no other: (Run, Outcome at RATE,
+    or None in a round without)."""
+    with kind(place) as subject:
+        load.wrk_closed(subject.port, clients=CLIENTS, seconds=plan.warm_s * kind.warm_times)
+        run_now = measure(subject, plan.seconds)
+        met = None
+        if is_last or plan.is_rate_in_each_round:
+            met = load.at_rate(place, subject.port, rate=RATE, seconds=plan.rate_s)
+        if is_last:
+            time.sleep(plan.idle_s)
+            result.idle[kind.name] = (tree.rss_bytes(subject.program.pid),
+                                      tree.pss_bytes(subject.program.pid))
+    return run_now, met
+
+
+def run(place, kinds, plan, say):
+    """plan: as parts.Plan."""
+    result = Result([], [], [], {}, plan.idle_s)
+    for number in range(plan.rounds):
         result.loads.append(machine.load_average())
         runs, latencies = {}, {}
         for kind in figures.rotated(kinds, 2 * number):
-            with kind(place) as subject:
-                load.wrk_closed(subject.port, clients=CLIENTS,
-                                seconds=warm_s * kind.warm_times)
-                run_now = runs[kind.name] = measure(subject, seconds)
-                met = latencies[kind.name] = load.at_rate(place, subject.port, rate=RATE,
-                                                          seconds=rate_s)
-                if number == rounds - 1:
-                    time.sleep(idle_s)
-                    result.idle[kind.name] = (tree.rss_bytes(subject.program.pid),
-                                              tree.pss_bytes(subject.program.pid))
+            run_now, met = run_one(place, kind, plan, result, number == plan.rounds - 1)
+            runs[kind.name] = run_now
+            if met:
+                latencies[kind.name] = met
             say(f"  round {number + 1}, {kind.name}: {run_now.rate:,.0f} logins/s, "
-                f"{run_now.cpu_per_1000 or 0:.3f} CPU s per 1000, p99 {met.p99_ms:.2f} ms"
-                + (f", errors: {run_now.faults} {met.faults}"
-                   if run_now.faults or met.faults else ""))
+                f"{run_now.cpu_per_1000 or 0:.3f} CPU s per 1000"
+                + (f", errors: {run_now.faults}" if run_now.faults else ""))
         result.rounds.append(runs)
-        result.latencies.append(latencies)
+        if latencies:
+            result.latencies.append(latencies)
     return result
