@@ -24,7 +24,7 @@ class TokenServer(Nginx):
         self.port = ports.free_port()
         inner = ports.free_port()
         self.token_url = f"https://{host}:{self.port}/auth/token/"
-        leaf = authority.leaf(host, (host,))
+        leaf = authority.leaf(f"tokens-{host}", (host,))  # localhost's own is for addresses, too
         answer = json.dumps(upstream.token_members())
         # Two servers, as behind every real one: the first reads the whole login before it asks the
         # second. A mere "return" would reset streams whose login it has not read.
