@@ -114,7 +114,7 @@ static bool write_all(struct iovec *parts, int count, uint64_t due_us)
 	return true;
 }
 
-static void write_reply(const struct http_exchange *x)
+static bool write_reply(const struct http_exchange *x)
 {
 	struct buf head;
 	bool is_written = false;
@@ -137,6 +137,7 @@ static void write_reply(const struct http_exchange *x)
 	buf_clear(&head);
 	if (!is_written)
 		log_event(LOG_WARN, "cgi_reject", "the web server does not take the reply");
+	return is_written;
 }
 
 /* Where standard input and output are one socket, as with mod_cgid, what is left unread in it when
@@ -170,8 +171,8 @@ static void on_finish(struct http_exchange *x)
 	struct cgi *cgi = CONTAINER(x, struct cgi, exchange);
 
 	stop_watching(cgi);
-	if (!x->is_abandoned)
-		write_reply(x);
+	if (!x->is_abandoned && !write_reply(x) && gateway_take_back(x))
+		return;
 	/* The web server need not wait for the rest of this process. */
 	shutdown(STDOUT_FILENO, SHUT_WR);
 	close(STDOUT_FILENO);

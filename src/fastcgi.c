@@ -163,6 +163,11 @@ static void on_finish(struct http_exchange *x)
 	struct connection *connection = CONTAINER(x, struct connection, exchange);
 	bool is_written = !x->is_abandoned && write_reply(connection);
 
+	if (!is_written && !x->is_abandoned) {
+		hang_up(connection);
+		if (gateway_take_back(x))
+			return;
+	}
 	responder_close(connection->responder);
 	connection->responder = NULL;
 	http_clear(x);

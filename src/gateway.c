@@ -156,6 +156,15 @@ void gateway_abandon(struct http_exchange *x)
 	write_log(x, FAULT_CLIENT_GONE, faults[FAULT_CLIENT_GONE].status);
 }
 
+bool gateway_take_back(struct http_exchange *x)
+{
+	if (!x->route || x->route->handle != session_login || x->reply.status != 200)
+		return false;
+	x->is_abandoned = true;
+	session_revoke_orphan(x->session, x);
+	return true;
+}
+
 /* The process lives: it answers. */
 static void answer_alive(struct session *session, struct http_exchange *x,
 			 enum http_media_type type)

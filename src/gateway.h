@@ -25,4 +25,9 @@ void gateway_serve(struct gateway *gateway, struct http_exchange *x);
  * always, when the answer has arrived and was dropped. */
 void gateway_abandon(struct http_exchange *x);
 
+/* Takes back an exchange that was finished, but whose reply the client did not take any more: the
+ * token of a login is revoked. False: there is nothing to do. True: finish is called once more, for
+ * an abandoned exchange, perhaps before this returns. */
+bool gateway_take_back(struct http_exchange *x);
+
 #endif

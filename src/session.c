@@ -227,8 +227,7 @@ static void on_orphan_answer(void *context, struct upstream_answer *answer)
 	x->answer(x, FAULT_NONE);
 }
 
-/* Nobody will ever have this token: it is not left alive for hours. */
-static void revoke_orphan(struct session *session, struct http_exchange *x)
+void session_revoke_orphan(struct session *session, struct http_exchange *x)
 {
 	struct secret body;
 	enum fault fault;
@@ -255,7 +254,7 @@ static void on_login_answer(void *context, struct upstream_answer *answer)
 	fault = read_grant(x, answer);
 	note_health(&x->session->health, fault);
 	if (fault == FAULT_NONE && x->is_abandoned)
-		revoke_orphan(x->session, x);
+		session_revoke_orphan(x->session, x);
 	else
 		x->answer(x, fault);
 }

@@ -33,6 +33,10 @@ struct session {
  * with the others. */
 void session_login(struct session *session, struct http_exchange *x, enum http_media_type type);
 
+/* Revokes the token in the reply of a login whose client has left: nobody will ever have it, and it
+ * is not left alive for hours. The login itself was logged. Ends in x->answer() as well. */
+void session_revoke_orphan(struct session *session, struct http_exchange *x);
+
 /* POST /refresh: the refresh grant. The reply is as after a login. */
 void session_refresh(struct session *session, struct http_exchange *x, enum http_media_type type);
 

@@ -44,6 +44,24 @@ def test_token_is_revoked(start):
     assert len(service.program.find_events(request_id=login)) == 1
 
 
+def test_token_whose_reply_is_not_taken_is_revoked(start):
+    """The web server has left just so late that the login counts as answered."""
+    service = start()
+    held = upstream.Held(upstream.token())
+    service.upstream.script(held, REVOKED)
+    login = good_login()
+    with service.connect() as connection:
+        connection.send(login.encode())
+        service.upstream.wait_for_requests(1)
+        connection.refuse_to_read()
+        held.release()
+        service.program.wait_for_event("orphan_revoked", login=login.id)
+    check_revocation(service.upstream.requests[1], upstream.REFRESH_TOKEN, "refresh_token")
+    assert [entry["event"] for entry in service.program.find_events(request_id=login.id)] \
+        == ["login_ok"]
+    service.check_token(service.post())
+
+
 def test_token_without_a_refresh_token(start):
     service = start()
     login = orphan(service, token=upstream.token(refresh_token=None))

@@ -153,6 +153,10 @@ class Connection:
     def half_close(self):
         self.socket.shutdown(socket.SHUT_WR)
 
+    def refuse_to_read(self):
+        """Over a Unix socket, what the program writes from now on fails at once."""
+        self.socket.shutdown(socket.SHUT_RD)
+
     def close(self):
         self.socket.close()
 
