@@ -10,7 +10,8 @@ class Run:
     seconds: float
     cpu_s: float  # of the program and the web server before it
     faults: dict  # {kind: count}
-    connections: int  # to the token server, opened meanwhile
+    connections: int  # to the token server, opened from the subject's start on
+    connections_late: int  # of them, those after it was warm
     rss: int
     pss: int
     upstream_busy: float  # the token server's CPU seconds in each second

@@ -3,12 +3,11 @@ import dataclasses
 import re
 import time
 
-from servers import source
-from servers.process import Process
+from servers.process import Process, wait_until
 
 from bench import load, ours, tree
 
-FORGETS_S = source.ceiling("UPSTREAM_IDLE_MS") / 1000
+FORGETS_WITHIN_S = 60
 CALL = re.compile(r"^(?:\[pid +\d+\] )?(?:\w+\(|<\.\.\. \w+ resumed).*\) += ")  # one that came back
 
 
@@ -46,7 +45,9 @@ def run(place, *, seconds, say):
         pid = subject.program.pid
         at_start = tree.pss_bytes(pid)
         load.wrk_closed(subject.port, clients=64, seconds=3)
-        time.sleep(FORGETS_S + 2)
+        wait_until(lambda: place.upstream.open_connections() == 0, FORGETS_WITHIN_S,
+                   "the program drops its connections to the token server")
+        time.sleep(1)
         calls, obstacle = trace(pid, seconds)
         found = Idle(at_start, tree.pss_bytes(pid), tree.rss_bytes(pid), seconds, calls, obstacle)
     say(f"  idle: {calls} system calls in {seconds} s")

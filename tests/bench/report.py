@@ -42,7 +42,7 @@ def _with_ratio(result, name, of):
 def main_table(kinds, result):
     lines = head("what", "logins/s", "× Express", "CPU s / 1000 logins", "**× floor**",
                  "p50 ms", "p99 ms", "RSS MiB load / idle", "PSS MiB load / idle",
-                 "TLS connections", "errors")
+                 "TLS connections, start / late", "errors")
     for kind in kinds:
         name = kind.name
         runs = result.runs(name)
@@ -58,7 +58,8 @@ def main_table(kinds, result):
             _with_ratio(result, name, lambda x: x.p99_ms),
             f"{mib(max(run.rss for run in runs))} / {mib(idle_rss)}",
             f"{mib(max(run.pss for run in runs))} / {mib(idle_pss)}",
-            number(figures.median(run.connections for run in runs)),
+            f"{number(figures.median(run.connections for run in runs))} / "
+            f"{number(figures.median(run.connections_late for run in runs))}",
             faults(result.faults(name))))
     return lines
 
@@ -72,7 +73,8 @@ def main_note(result, seconds):
             "round. CPU is user and system time of program and web server. p50 and p99 are at "
             f"{table.RATE} logins/s, from the moment a login was due, and relative to the floor's. "
             "Memory is the program's alone, its peak under load, and "
-            f"{result.idle_s:.0f} s after it; TLS connections are those that a round opened. Load "
+            f"{result.idle_s:.0f} s after it; TLS connections are those opened from its start on, and "
+            "the late ones once it was warm. Load "
             f"average before each round: {loads}. The token server was busy for at most "
             f"{busiest:.2f} of its {upstream.WORKERS} cores.")
 
@@ -103,15 +105,18 @@ def instruction_lines(found):
 
 
 def flight_lines(flights):
-    lines = head("what", "in flight", "upstream ms", "of the ideal rate", "CPU s / 1000 logins",
-                 "p50 ms", "p99 ms", "RSS KiB / login", "TLS connections", "errors")
+    floors = {(flight.case.clients, flight.case.delay_s): flight.outcome.rate
+              for flight in flights if flight.case.kind is in_flight.FLOOR}
+    lines = head("what", "in flight", "upstream ms", "of the ideal rate", "of the floor's",
+                 "CPU s / 1000 logins", "p50 ms", "p99 ms", "RSS KiB / login", "TLS connections", "errors")
     for flight in flights:
         case, outcome = flight.case, flight.outcome
         share = None if flight.of_ideal is None else 100 * flight.of_ideal
+        of_floor = figures.ratio(100 * outcome.rate, floors.get((case.clients, case.delay_s)))
         lines.append(line(
             case.label, number(case.clients), number(1000 * case.delay_s),
-            number(share, 0, " %"), number(flight.cpu_per_1000, 3), number(outcome.p50_ms, 1),
-            number(outcome.p99_ms, 1), number(flight.rss_per_login / KIB, 1),
+            number(share, 0, " %"), number(of_floor, 0, " %"), number(flight.cpu_per_1000, 3),
+            number(outcome.p50_ms, 1), number(outcome.p99_ms, 1), number(flight.rss_per_login / KIB, 1),
             number(flight.connections), faults(outcome.faults)))
     if in_flight.most_clients() < 10000:
         lines += ["", f"No more than {in_flight.most_clients():,} at once: the program's share of "

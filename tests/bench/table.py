@@ -30,24 +30,30 @@ class Result:
         return figures.add_faults(run.faults for run in [*self.runs(name), *self.met(name)])
 
 
-def measure(subject, seconds):
-    """One run of one subject at full load."""
+def measure(subject, plan):
+    """One run of one subject, just started, at full load."""
     pss = []
     pid = subject.program.pid
     token_server = subject.place.upstream
+    opened_at_start = token_server.connections()
+    warming = load.wrk_closed(subject.port, clients=CLIENTS,
+                              seconds=plan.warm_s * subject.warm_times)
     tree.forget_peak(pid)
 
     def in_the_middle():
-        time.sleep(seconds / 2)
+        time.sleep(plan.seconds / 2)
         pss.append(tree.pss_bytes(pid))
 
     opened = token_server.connections()
     upstream_s = tree.cpu_seconds(token_server.pid)
     cpu_s = subject.cpu_seconds()
-    outcome = load.wrk_closed(subject.port, clients=CLIENTS, seconds=seconds, during=in_the_middle)
+    outcome = load.wrk_closed(subject.port, clients=CLIENTS, seconds=plan.seconds,
+                              during=in_the_middle)
+    opened_at_end = token_server.connections()
     return figures.Run(
         logins=outcome.logins, seconds=outcome.seconds, cpu_s=subject.cpu_seconds() - cpu_s,
-        faults=outcome.faults, connections=token_server.connections() - opened,
+        faults=figures.add_faults([warming.faults, outcome.faults]),
+        connections=opened_at_end - opened_at_start, connections_late=opened_at_end - opened,
         rss=tree.peak_rss_bytes(pid), pss=pss[0],
         upstream_busy=(tree.cpu_seconds(token_server.pid) - upstream_s) / outcome.seconds)
 
@@ -56,8 +62,7 @@ def run_one(place, kind, plan, result, is_last):
     """A run of one subject, alone, so that it shares memory with no other: (Run, Outcome at RATE,
     or None in a round without)."""
     with kind(place) as subject:
-        load.wrk_closed(subject.port, clients=CLIENTS, seconds=plan.warm_s * kind.warm_times)
-        run_now = measure(subject, plan.seconds)
+        run_now = measure(subject, plan)
         met = None
         if is_last or plan.is_rate_in_each_round:
             met = load.at_rate(place, subject.port, rate=RATE, seconds=plan.rate_s)

@@ -97,11 +97,19 @@ class TokenServer(Nginx):
 
     def connections(self):
         """How many it accepted so far, those of this question aside."""
+        return self._look()[0] - self._looks
+
+    def open_connections(self):
+        """How many are open now."""
+        return self._look()[1] - 1
+
+    def _look(self):
         self._looks += 1
         with urllib.request.urlopen(f"http://127.0.0.1:{self._status_port}/") as reply:
-            return accepted(reply.read().decode("ascii")) - self._looks
+            return read_status(reply.read().decode("ascii"))
 
 
-def accepted(text):
-    """The number of connections that a page of nginx's stub_status says were accepted."""
-    return int(re.search(r"server accepts handled requests\s+(\d+) ", text).group(1))
+def read_status(text):
+    """(connections accepted so far, those open now), from a page of nginx's stub_status."""
+    accepted = re.search(r"server accepts handled requests\s+(\d+) ", text).group(1)
+    return int(accepted), int(re.search(r"Active connections: (\d+)", text).group(1))

@@ -9,7 +9,7 @@ from bench import (figures, idle, in_flight, instructions, load, others, ours, p
 
 def run_of(logins=1000, cpu_s=0.05, faults=None, seconds=2.0):
     return figures.Run(logins=logins, seconds=seconds, cpu_s=cpu_s, faults=faults or {},
-                       connections=7, rss=3 << 20, pss=2 << 20, upstream_busy=0.5)
+                       connections=7, connections_late=2, rss=3 << 20, pss=2 << 20, upstream_busy=0.5)
 
 
 def outcome_of(p50_ms=1.0, p99_ms=4.0, faults=None, logins=400, seconds=2.0):
@@ -89,7 +89,7 @@ def test_memory():
 def test_connections_of_stub_status():
     page = ("Active connections: 2 \nserver accepts handled requests\n 31 30 99 \n"
             "Reading: 0 Writing: 1 Waiting: 1 \n")
-    assert upstream.accepted(page) == 31
+    assert upstream.read_status(page) == (31, 2)
 
 
 def test_an_outcome():
@@ -177,8 +177,15 @@ def test_the_main_table():
     lines = report.main_table(kinds, result_of())
     assert len({line.count("|") for line in lines}) == 1
     assert lines[-1] == ("| **bakrypt-login** behind nginx, kept connections | 500 | 10.0 | 0.050 "
-                         "| 2.50 | 1.50 · 1.5 × | 3.00 · 1.5 × | 3.0 / 1.0 | 2.0 / – | 7 "
+                         "| 2.50 | 1.50 · 1.5 × | 3.00 · 1.5 × | 3.0 / 1.0 | 2.0 / – | 7 / 2 "
                          "| 3 (502: 2, socket: 1) |")
+
+
+def test_a_rate_in_flight_is_relative_to_the_floors():
+    flights = [in_flight.Flight(in_flight.Case(kind, 1000), outcome_of(logins=logins), 0.1, 1, 1)
+               for kind, logins in ((others.Floor, 4000), (ours.Ours, 3000))]
+    cells = report.flight_lines(flights)[3].split(" | ")
+    assert cells[3:5] == ["45 %", "75 %"]
 
 
 def test_recording_replaces_the_blocks_that_were_measured():
