@@ -35,8 +35,8 @@ class Ours(Subject):
     keep_conn = True
     settings = {}
 
-    def __init__(self, place, *, settings=None, arguments=(), listen="unix", keepalive=16,
-                 **options):
+    def __init__(self, place, *, settings=None, arguments=(), listen="unix",
+                 keepalive=nginx.KEEPALIVE, **options):
         super().__init__(place, **options)
         self.listen = listen
         self.keepalive = keepalive

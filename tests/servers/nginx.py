@@ -7,6 +7,7 @@ TlsFront: TLS and HTTP/2 before another HTTPS server, so that the program speaks
 """
 import os
 import pathlib
+import re
 import shutil
 
 from servers import folders, ports
@@ -17,6 +18,8 @@ LOGIN_CONF = SHIPPED / "bakrypt-login.conf"
 EXAMPLE_SITE = SHIPPED / "example-site.conf"
 PAGE_CONF = SHIPPED / "bakrypt-login-page.conf"
 PAGE = SHIPPED.parent / "deploy" / "page"
+KEEPALIVE = int(re.search(r"^\tkeepalive (\d+);$", EXAMPLE_SITE.read_text(encoding="ascii"),
+                          re.MULTILINE)[1])
 
 MAIN = """\
 daemon off;
@@ -114,7 +117,8 @@ class Login(Nginx):
     options: as for Nginx.
     """
 
-    def __init__(self, folder, target, *, port=None, keep_conn=True, keepalive=16, **options):
+    def __init__(self, folder, target, *, port=None, keep_conn=True, keepalive=KEEPALIVE,
+                 **options):
         self.port = port or ports.free_port()
         self.origin = f"http://localhost:{self.port}"
         listens = [("127.0.0.1", self.port)]
