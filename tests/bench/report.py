@@ -9,7 +9,7 @@ OBJECT_MIN = 1000  # instructions in one of the columns
 
 
 def number(value, digits=0, unit=""):
-    return NOTHING if value is None else f"{value:,.{digits}f}{unit}"
+    return NOTHING if value is None else f"{value:z,.{digits}f}{unit}"
 
 
 def mib(value):
