@@ -142,8 +142,10 @@ def worker_lines(found):
     lines += [line(str(count), number(rate), number(cpu, 3), number(own, 3), number(errors))
               for count, (rate, errors, cpu, own) in found.items()]
     times = figures.ratio(found[2][0], found[1][0])
+    alone = figures.ratio(found[1][3], found[2][3])
     return [*lines, "", f"Two workers: {number(times, 2)} × the logins/s of one, on cores shared "
-                        "with load, web server and token server."]
+                        "with load, web server and token server; by the program's CPU per login, "
+                        f"{number(2 * alone if alone else None, 2)} × on cores of their own."]
 
 
 def idle_lines(found):

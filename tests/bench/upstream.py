@@ -55,10 +55,11 @@ SERVER = """\
 
 def nginx_options(clients, workers=1):
     """For every nginx of the benchmark: it logs no accesses, and there is room for so many clients
-    with a connection each to what is behind it, and as many more that are being closed."""
+    with a connection each to what is behind it, and as many more that are being closed. Clients
+    that come late are not starved by those who are at it."""
     files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-    return {"is_quiet": True, "connections": min(files, 3 * clients + 512), "keep": 20,
-            "main": "", "workers": workers}
+    return {"is_quiet": True, "accepts_all": True, "connections": min(files, 3 * clients + 512),
+            "keep": 20, "main": "", "workers": workers}
 
 
 class TokenServer(Nginx):

@@ -30,6 +30,7 @@ error_log stderr {level};
 {main}
 events {{
 	worker_connections {connections};
+	multi_accept {accepts_all};
 }}
 http {{
 	log_format plain '$remote_addr $request_method $uri $status $sent_http_x_request_id';
@@ -68,11 +69,12 @@ class Nginx(Process):
     folder: a new folder of its own is made in it, and read by nginx's workers; it comes from
     folders.make_folder(). listens: the (host, port) pairs that must accept once it lives.
     main: more text before its events block. connections: how many each of its workers may hold.
-    is_quiet: it logs warnings alone, and no accesses.
+    is_quiet: it logs warnings alone, and no accesses. accepts_all: whoever waits to be accepted is
+    at every turn, not one alone.
     """
 
     def __init__(self, folder, name, http, listens, *, keep=None, main="", workers=1,
-                 connections=2048, is_quiet=False):
+                 connections=2048, is_quiet=False, accepts_all=False):
         self.listens = listens
         self.folder = folders.make_subfolder(folder, f"{name}-{listens[0][1]}")
         self.access_log = self.folder / "access.log"
@@ -80,7 +82,8 @@ class Nginx(Process):
         conf = self.folder / "nginx.conf"
         conf.write_text(MAIN.format(
             user=f"user {' '.join(user)};" if user else "", http=http, main=main,
-            workers=workers, connections=connections, level="warn" if is_quiet else "info",
+            workers=workers, connections=connections,
+            accepts_all="on" if accepts_all else "off", level="warn" if is_quiet else "info",
             access_log="off" if is_quiet else "access.log plain"), encoding="utf-8")
         argv = [binary(), "-p", f"{self.folder}/", "-e", "stderr", "-c", conf]
         super().__init__(argv, name=name, keep=keep)

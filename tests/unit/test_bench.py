@@ -188,6 +188,13 @@ def test_a_rate_in_flight_is_relative_to_the_floors():
     assert cells[3:5] == ["45 %", "75 %"]
 
 
+def test_what_two_workers_would_do_on_cores_of_their_own():
+    lines = report.worker_lines({1: (5000, 0, 0.1, 0.08), 2: (6000, 0, 0.12, 0.1)})
+    assert "Two workers: 1.20 × " in lines[-1]
+    assert "1.60 × on cores of their own" in lines[-1]
+    assert "– × on cores" in report.worker_lines(dict.fromkeys((1, 2), (0, 9, None, None)))[-1]
+
+
 def test_recording_replaces_the_blocks_that_were_measured():
     def text(table_text, more):
         return "\n".join(["before", *record.marked("table", [table_text]), "between",

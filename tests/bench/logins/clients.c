@@ -13,6 +13,7 @@
 #define CONNECTS_AT_ONCE 200
 #define CONNECTS_PER_SECOND 2000 /* each may lead to a TLS handshake behind the server */
 #define CONNECT_NS (30 * SECOND_NS)
+#define ANSWER_NS (30 * SECOND_NS)
 #define SOURCES 8
 #define EVENTS 512
 
@@ -137,6 +138,10 @@ static void on_answer(struct clients *clients, struct client *client)
 	uint64_t now = clock_ns();
 	bool is_last = strcasestr(client->in, "\r\nconnection: close\r\n") != NULL;
 
+	if (!client->is_served) {
+		client->is_served = true;
+		clients->served++;
+	}
 	if (now >= clients->from_ns)
 		count_answer(&clients->tally, client, now);
 	client->state = IDLE;
@@ -214,6 +219,16 @@ void clients_connect(struct clients *clients)
 		for (; opened < ramp(clients, clock_ns() - start); opened++)
 			client_open(clients, &clients->all[opened]);
 		clients_turn(clients, clock_ns() + SECOND_NS / 1000);
+	}
+}
+
+void clients_await_answers(struct clients *clients)
+{
+	uint64_t end = clock_ns() + ANSWER_NS;
+
+	while (clients->served < clients->count && clock_ns() < end) {
+		clients_turn(clients, clock_ns() + SECOND_NS / 1000);
+		clients_reopen(clients);
 	}
 }
 

@@ -19,6 +19,7 @@ enum client_state { CLOSED, CONNECTING, IDLE, BUSY };
 struct client {
 	int fd;
 	enum client_state state;
+	bool is_served;  /* has had an answer */
 	uint64_t due_ns; /* of the login under way */
 	size_t have;
 	char in[4096];
@@ -39,6 +40,7 @@ struct clients {
 	struct client *all;
 	size_t count;
 	size_t live;         /* connected */
+	size_t served;       /* have had an answer, whatever it said */
 	size_t next;         /* where the search for an idle one begins */
 	bool is_closed_loop; /* the next login is sent when the last is answered */
 	uint64_t from_ns;    /* answers before do not count */
@@ -58,6 +60,10 @@ void clients_init(struct clients *clients, uint16_t port, size_t count);
 /* Opens all, a few at a time, so that no queue of the server's, or of those behind it, overflows.
  */
 void clients_connect(struct clients *clients);
+
+/* Until each has had an answer, for half a minute at most: a TLS handshake behind the server may
+ * take longer than all that follows. */
+void clients_await_answers(struct clients *clients);
 
 /* Begins to open those that the server closed. */
 void clients_reopen(struct clients *clients);

@@ -1,14 +1,18 @@
 /*
  * Sends logins and measures the answers:
  *
- *	logins closed PORT CLIENTS SECONDS WARM	each client sends the next when the last is
- *answered; counts after WARM seconds logins rate PORT CLIENTS SECONDS RATE	so many a second,
- *answered or not; an answer's time counts from when its login was due logins burst PORT CLIENTS
- *SECONDS	all connect, then each sends one, all at once; ends with the last answer, SECONDS at
- *most
+ *	logins closed PORT CLIENTS SECONDS WARM
+ *		Each client sends the next when the last is answered. Counts when each has had an
+ *		answer, and WARM seconds have passed since.
+ *	logins rate PORT CLIENTS SECONDS RATE
+ *		So many a second, answered or not. An answer's time counts from when its login was
+ *		due.
+ *	logins burst PORT CLIENTS SECONDS
+ *		All connect, then each sends one, all at once. Ends with the last answer, after
+ *		SECONDS at most.
  *
  * Prints one line of JSON; before it, for "closed", a line "mark" when the answers begin to count,
- *and one when they cease to.
+ * and one when they cease to.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -45,6 +49,7 @@ static double run_closed(struct clients *clients, double seconds, double warm)
 	clients->is_closed_loop = true;
 	clients->from_ns = UINT64_MAX;
 	clients_connect(clients);
+	clients_await_answers(clients);
 	clients->from_ns = after(clock_ns(), warm);
 	run_until(clients, clients->from_ns);
 	mark();
