@@ -73,9 +73,9 @@ def main_note(result, seconds):
             "round. CPU is user and system time of program and web server. p50 and p99 are at "
             f"{table.RATE} logins/s, from the moment a login was due, and relative to the floor's. "
             "Memory is the program's alone, its peak under load, and "
-            f"{result.idle_s:.0f} s after it; TLS connections are those opened from its start on, and "
-            "the late ones once it was warm. Load "
-            f"average before each round: {loads}. The token server was busy for at most "
+            f"{result.idle_s:.0f} s after it; TLS connections are those opened from its start "
+            "on, and the late ones once it was warm. Load average before each round: "
+            f"{loads}. The token server was busy for at most "
             f"{busiest:.2f} of its {upstream.WORKERS} cores.")
 
 
@@ -108,7 +108,8 @@ def flight_lines(flights):
     floors = {(flight.case.clients, flight.case.delay_s): flight.outcome.rate
               for flight in flights if flight.case.kind is in_flight.FLOOR}
     lines = head("what", "in flight", "upstream ms", "of the ideal rate", "of the floor's",
-                 "CPU s / 1000 logins", "p50 ms", "p99 ms", "RSS KiB / login", "TLS connections", "errors")
+                 "CPU s / 1000 logins", "p50 ms", "p99 ms", "RSS KiB / login",
+                 "TLS connections", "errors")
     for flight in flights:
         case, outcome = flight.case, flight.outcome
         share = None if flight.of_ideal is None else 100 * flight.of_ideal
@@ -116,7 +117,8 @@ def flight_lines(flights):
         lines.append(line(
             case.label, number(case.clients), number(1000 * case.delay_s),
             number(share, 0, " %"), number(of_floor, 0, " %"), number(flight.cpu_per_1000, 3),
-            number(outcome.p50_ms, 1), number(outcome.p99_ms, 1), number(flight.rss_per_login / KIB, 1),
+            number(outcome.p50_ms, 1), number(outcome.p99_ms, 1),
+            number(flight.rss_per_login / KIB, 1),
             number(flight.connections), faults(outcome.faults)))
     if in_flight.most_clients() < 10000:
         lines += ["", f"No more than {in_flight.most_clients():,} at once: the program's share of "

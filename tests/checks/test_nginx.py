@@ -7,8 +7,9 @@ from servers import nginx
 def upstream_block(path, indent=""):
     """The lines inside of the block that defines the upstream, comments aside."""
     text = path.read_text(encoding="ascii")
-    block = re.search(rf"^{indent}upstream bakrypt_login {{\n(.*?)^{indent}}}$", text, re.M | re.S)[1]
-    lines = [line.removeprefix(indent).strip() for line in block.splitlines()]
+    block = re.search(rf"^{indent}upstream bakrypt_login {{\n(.*?)^{indent}}}$", text,
+                      flags=re.M | re.S)
+    lines = [line.removeprefix(indent).strip() for line in block[1].splitlines()]
     return [line for line in lines if not line.startswith("#")]
 
 

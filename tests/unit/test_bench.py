@@ -9,7 +9,8 @@ from bench import (figures, idle, in_flight, instructions, load, others, ours, p
 
 def run_of(logins=1000, cpu_s=0.05, faults=None, seconds=2.0):
     return figures.Run(logins=logins, seconds=seconds, cpu_s=cpu_s, faults=faults or {},
-                       connections=7, connections_late=2, rss=3 << 20, pss=2 << 20, upstream_busy=0.5)
+                       connections=7, connections_late=2, rss=3 << 20, pss=2 << 20,
+                       upstream_busy=0.5)
 
 
 def outcome_of(p50_ms=1.0, p99_ms=4.0, faults=None, logins=400, seconds=2.0):
