@@ -75,6 +75,11 @@ bench:                          ## what a login costs, beside what one would run
 	@$(MAKE) --no-print-directory all
 	@cd tests && BAKRYPT_LOGIN_BUILD=$(BUILD) exec $(PYTHON) -B -m bench $(PART) $(if $(QUICK),--quick) $(if $(RECORD),--record)
 
+bench-cgi:                      ## what one login by CGI costs, from exec, beside an ordinary program; ROUNDS=300
+	@tests/packages.sh $(BENCH_PACKAGES) $(HOSTING_PACKAGES) ca-certificates
+	@$(MAKE) --no-print-directory all shared-hosting
+	@cd tests && BAKRYPT_LOGIN_BUILD=$(BUILD) exec $(PYTHON) -B -m bench.cgi $(if $(ROUNDS),--rounds $(ROUNDS))
+
 lint:                           ## clang-format, clang-tidy and cppcheck: no findings
 	@tests/packages.sh $(LINT_PACKAGES)
 	clang-format --dry-run --Werror src/*.[ch] tests/unit/*.c tests/bench/*/*.[ch]
@@ -165,5 +170,5 @@ $(BUILD)/libraries:
 
 -include $(OBJECTS:.o=.d) $(UNITS:=.d)
 
-.PHONY: all run test sanitize bench lint install uninstall deb shared-hosting units clean help
+.PHONY: all run test sanitize bench bench-cgi lint install uninstall deb shared-hosting units clean help
 .DELETE_ON_ERROR:

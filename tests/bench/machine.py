@@ -38,7 +38,8 @@ def _output(*argv):
     return (done.stdout + done.stderr).strip()
 
 
-def _package(name):
+def package_version(name):
+    """Of an installed Debian package."""
     return _output("dpkg-query", "--show", "--showformat=${Version}", name)
 
 
@@ -55,7 +56,7 @@ def versions(build):
         manifest = build / "express" / "node_modules" / name / "package.json"
         found[name] = json.loads(manifest.read_text(encoding="utf-8"))["version"]
     for name in PACKAGES:
-        version = _package(name)
+        version = package_version(name)
         if version and "no packages found" not in version:
             found[name] = version
     return found

@@ -54,3 +54,8 @@ def prepare(build, say):
     build_go(build)
     build_c(build / "threads", [PEERS / "threads.c"], "-lfcgi", "-lcurl", "-lcjson", "-lpthread")
     build_c(build / "logins", sorted((HERE / "logins").glob("*.c")))
+
+
+def build_obvious_cgi(build):
+    build.mkdir(parents=True, exist_ok=True)
+    build_c(build / "obvious-cgi", [PEERS / "obvious_cgi.c"], "-lcurl", "-lcjson")

@@ -27,6 +27,7 @@ SERVER = """\
 {listens}
 		ssl_certificate {leaf.certificate};
 		ssl_certificate_key {leaf.key};
+		ssl_protocols TLSv1.2 TLSv1.3;
 		keepalive_requests 100000000;
 		keepalive_timeout 300s;
 		http2_max_concurrent_streams 128;
