@@ -3,10 +3,10 @@
  *
  * glibc looks names of hosts, users and groups up by modules that /etc/nsswitch.conf lists, and
  * loads them at run time; those of another glibc would crash this one. "files" and "dns" are within
- * the program, and are all it needs. Likewise OpenSSL would load what its openssl.cnf lists.
+ * the program, and are all it needs. Likewise OpenSSL would load what its openssl.cnf lists: see
+ * lean.c.
  */
 #include <nss.h>
-#include <openssl/crypto.h>
 
 __attribute__((constructor)) static void stand_alone(void)
 {
@@ -14,5 +14,4 @@ __attribute__((constructor)) static void stand_alone(void)
 	__nss_configure_lookup("passwd", "files");
 	__nss_configure_lookup("group", "files");
 	__nss_configure_lookup("services", "files");
-	OPENSSL_init_crypto(OPENSSL_INIT_NO_LOAD_CONFIG, NULL);
 }
