@@ -3,13 +3,14 @@ it needs nothing of the host but its names and its certificate authorities."""
 import os
 import pathlib
 import shutil
+import ssl
 import subprocess
 import zipfile
 
 import pytest
 
-from servers import (apache, certificates, cgi, client, fastcgi, folders, name_server, program,
-                     upstream)
+from servers import (apache, certificates, cgi, client, client_hello, fastcgi, folders,
+                     name_server, program, upstream)
 from servers.chain import new_request_id
 from servers.dot import USERS
 from servers.nginx import substitute
@@ -114,6 +115,113 @@ def test_login_in_a_customers_folder(tree, folder, authority, dot, require):
             assert reply.status == status, reply
             assert door.entry_for(request_id)["status"] == status
         assert client.send(door.origin, path="/login.cgi").status == 403
+
+
+# OpenSSL without what a login does not come to
+
+# With SHA-2; for server certificates of a kind that none of the offered suites goes with.
+DSA = {0x0302, 0x0402, 0x0502, 0x0602}
+
+CURVE = ("ec", "-nodes", "-pkeyopt")
+KEYS = {
+    "RSA": ("rsa:2048", "-nodes"),
+    "RSA-PSS": ("rsa-pss", "-nodes", "-pkeyopt", "rsa_keygen_bits:2048"),
+    "P-256": (*CURVE, "ec_paramgen_curve:P-256"),
+    "P-384": (*CURVE, "ec_paramgen_curve:P-384"),
+    "P-521": (*CURVE, "ec_paramgen_curve:P-521"),
+    "Ed25519": ("ed25519", "-nodes"),
+    "Ed448": ("ed448", "-nodes"),
+}
+SUITES = ("ECDHE-ECDSA-AES256-GCM-SHA384", "ECDHE-ECDSA-AES128-GCM-SHA256",
+          "ECDHE-ECDSA-CHACHA20-POLY1305", "ECDHE-ECDSA-AES256-SHA384",
+          "ECDHE-ECDSA-AES128-SHA256", "ECDHE-ECDSA-AES256-SHA", "ECDHE-ECDSA-AES128-SHA",
+          "ECDHE-RSA-AES256-GCM-SHA384", "ECDHE-RSA-AES128-SHA", "DHE-RSA-AES256-GCM-SHA384",
+          "DHE-RSA-CHACHA20-POLY1305", "DHE-RSA-AES128-SHA256", "AES256-GCM-SHA384",
+          "AES128-SHA256", "AES256-SHA")
+
+
+@pytest.fixture(name="authority_of", scope="module")
+def authorities(folder):
+    """A function that gives an authority for a kind of key."""
+    made = {}
+
+    def give(kind):
+        if kind not in made:
+            made[kind] = certificates.Authority(folder / f"ca-{kind}", f"Of {kind}",
+                                                ("-newkey", *KEYS[kind]))
+        return made[kind]
+    return give
+
+
+def log_in(path, token_url, ca_file):
+    env = {**cgi.variables(length=len(LOGIN)), **cgi.settings(token_url, ca_file)}
+    return cgi.finish(cgi.start(env, path=path), LOGIN)
+
+
+def log_in_at(context, path, authority):
+    """At a server that speaks TLS in this way."""
+    with upstream.Upstream(context=context) as server:
+        return log_in(path, server.url, authority.file)
+
+
+def server_context(authority, **options):
+    leaf = authority.leaf()
+    return upstream.server_context(leaf.certificate, leaf.key, **options)
+
+
+def test_offers_what_all_of_openssl_would(alone, authority):
+    """The program with Debian's OpenSSL has all algorithms."""
+    hellos = []
+    for path in (alone, program.binary()):
+        with client_hello.Listener() as listener:
+            log_in(path, listener.url, authority.file)
+        hellos.append(listener.hello)
+    lean, full = hellos
+    assert lean.suites == full.suites
+    assert lean.signature_algorithms == [number for number in full.signature_algorithms
+                                         if number not in DSA]
+    for hello in hellos:
+        del hello.extensions[client_hello.SIGNATURE_ALGORITHMS]
+    assert lean == full
+
+
+@pytest.mark.parametrize("kind", KEYS)
+@pytest.mark.parametrize("version", (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3))
+def test_certificates_of_every_kind(alone, authority_of, kind, version):
+    authority = authority_of(kind)
+    run = log_in_at(server_context(authority, newest=version), alone, authority)
+    assert run.reply.status == 200, run
+
+
+@pytest.mark.parametrize("suite", SUITES)
+def test_suites_of_tls_1_2(alone, authority_of, folder, suite):
+    authority = authority_of("P-256" if "ECDSA" in suite else "RSA")
+    context = server_context(authority, newest=ssl.TLSVersion.TLSv1_2, ciphers=suite)
+    if suite.startswith("DHE"):
+        dh_file = folder / "dh.pem"
+        subprocess.run(["openssl", "genpkey", "-genparam", "-algorithm", "DH", "-pkeyopt",
+                        "group:ffdhe2048", "-out", dh_file], check=True, capture_output=True)
+        context.load_dh_params(dh_file)
+    run = log_in_at(context, alone, authority)
+    assert run.reply.status == 200, run
+
+
+@pytest.mark.parametrize("curve", ("prime256v1", "secp384r1", "secp521r1"))
+def test_curves(alone, authority, curve):
+    context = server_context(authority)
+    context.set_ecdh_curve(curve)
+    run = log_in_at(context, alone, authority)
+    assert run.reply.status == 200, run
+
+
+def test_random_numbers_are_not_repeated(alone, authority):
+    """Each run sends random bytes and a key of its own."""
+    sent = set()
+    for _ in range(3):
+        with client_hello.Listener() as listener:
+            log_in(alone, listener.url, authority.file)
+        sent.update((listener.hello.random, listener.hello.key))
+    assert len(sent) == 6
 
 
 # In an empty world

@@ -39,15 +39,17 @@ def _alternative_names(hosts):
 
 class Authority:
     """A test authority in a folder of its own; `file` is its certificate, to be trusted.
-    Certificates are made when first asked for and kept."""
+    Certificates are made when first asked for and kept. new_key: how openssl makes its key and
+    those of its certificates."""
 
-    def __init__(self, folder, name="Test authority"):
+    def __init__(self, folder, name="Test authority", new_key=NEW_EC_KEY):
         self.folder = pathlib.Path(folder)
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.file = str(self.folder / "ca.pem")
         self._key = str(self.folder / "ca.key")
+        self._new_key = new_key
         self._made = {}
-        _openssl("req", "-x509", *NEW_EC_KEY, "-days", 30, "-subj", f"/CN={name}",
+        _openssl("req", "-x509", *new_key, "-days", 30, "-subj", f"/CN={name}",
                  "-addext", "basicConstraints=critical,CA:true",
                  "-addext", "keyUsage=critical,keyCertSign,cRLSign",
                  "-keyout", self._key, "-out", self.file)
@@ -74,7 +76,7 @@ class Authority:
         """For localhost and current, but signed by itself."""
         leaf = self._paths("self-signed")
         if "self-signed" not in self._made:
-            _openssl("req", "-x509", *NEW_EC_KEY, "-days", 30, "-subj", "/CN=localhost",
+            _openssl("req", "-x509", *self._new_key, "-days", 30, "-subj", "/CN=localhost",
                      "-addext", _alternative_names(LOCAL_HOSTS),
                      "-keyout", leaf.key, "-out", leaf.certificate)
             self._made["self-signed"] = leaf
@@ -91,7 +93,7 @@ class Authority:
         extensions = self.folder / f"{name}.ext"
         extensions.write_text(f"{_alternative_names(hosts)}\nextendedKeyUsage=serverAuth\n",
                               encoding="ascii")
-        _openssl("req", "-new", *NEW_EC_KEY, "-subj", f"/CN={hosts[0]}",
+        _openssl("req", "-new", *self._new_key, "-subj", f"/CN={hosts[0]}",
                  "-keyout", leaf.key, "-out", request)
         _openssl("ca", "-batch", "-notext", "-config", self.folder / "ca.conf", "-in", request,
                  "-out", leaf.certificate, "-extfile", extensions,
@@ -107,6 +109,6 @@ class Authority:
     def _ca_settings(self):
         return (f"[ca]\ndefault_ca = test\n[test]\ndatabase = {self.folder}/index.txt\n"
                 f"new_certs_dir = {self.folder}\ncertificate = {self.file}\n"
-                f"private_key = {self._key}\ndefault_md = sha256\npolicy = any\n"
+                f"private_key = {self._key}\ndefault_md = default\npolicy = any\n"
                 "rand_serial = yes\nunique_subject = no\n"
                 "[any]\ncommonName = supplied\n")
