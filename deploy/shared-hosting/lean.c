@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <openssl/core_dispatch.h>
 #include <openssl/crypto.h>
+#include <openssl/evp.h>
 #include <openssl/rand.h>
 #include <stdbool.h>
 #include <string.h>
@@ -152,11 +153,29 @@ int __wrap_ossl_default_provider_init(const OSSL_CORE_HANDLE *handle, const OSSL
 	return 1;
 }
 
+/*
+ * ---- names ----
+ *
+ * Of the names that older programs look digests and ciphers up by, these remain: OpenSSL asks by
+ * name how strong the digest of a certificate's signature is.
+ */
+static void add_names(void)
+{
+	EVP_add_digest(EVP_sha1());
+	EVP_add_digest(EVP_sha224());
+	EVP_add_digest(EVP_sha256());
+	EVP_add_digest(EVP_sha384());
+	EVP_add_digest(EVP_sha512());
+}
+
 /* ---- before main() ---- */
 
 __attribute__((constructor)) static void start_lean(void)
 {
 	/* openssl.cnf may list modules to load; see alone.c. */
-	OPENSSL_init_crypto(OPENSSL_INIT_NO_LOAD_CONFIG, NULL);
+	OPENSSL_init_crypto(OPENSSL_INIT_NO_LOAD_CONFIG | OPENSSL_INIT_NO_ADD_ALL_CIPHERS |
+				    OPENSSL_INIT_NO_ADD_ALL_DIGESTS,
+			    NULL);
 	take_random_numbers_from_the_kernel();
+	add_names();
 }
