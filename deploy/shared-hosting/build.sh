@@ -83,7 +83,7 @@ build_program() {
 	say "building a static bakrypt-login"
 	is_newer "$work/program/bakrypt-login" || rm -rf "$work/program"
 	rm -f "$work/program/bakrypt-login" # make does not know all that is linked
-	wrapped=--wrap=free,--wrap=realloc,--wrap=ossl_default_provider_init
+	wrapped=--wrap=free,--wrap=realloc,--wrap=ossl_default_provider_init,--wrap=ERR_error_string_n
 	for source in "$here/alone.c" "$here/lean.c" "$work/cjson/cJSON.c"; do
 		# shellcheck disable=SC2086
 		"${CC:-cc}" $cflags -Wall -Wextra -c -o "$work/$(basename "$source" .c).o" "$source"

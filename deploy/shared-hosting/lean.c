@@ -11,6 +11,7 @@
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
 #include <openssl/rand.h>
+#include <openssl/ssl.h>
 #include <stdbool.h>
 #include <string.h>
 #include <sys/random.h>
@@ -168,14 +169,37 @@ static void add_names(void)
 	EVP_add_digest(EVP_sha512());
 }
 
+/*
+ * ---- texts of errors ----
+ *
+ * They are put into a table with the first thing that OpenSSL does, but read when something fails.
+ * libcurl asks for them by this function alone. The linker (--wrap) calls this one in its place;
+ * OpenSSL has public functions for the two tables no more.
+ */
+extern int ossl_err_load_crypto_strings(void);
+extern int ossl_err_load_SSL_strings(void);
+extern void __real_ERR_error_string_n(unsigned long error, char *text, size_t size);
+void __wrap_ERR_error_string_n(unsigned long error, char *text, size_t size);
+
+void __wrap_ERR_error_string_n(unsigned long error, char *text, size_t size)
+{
+	static bool is_loaded;
+
+	if (!is_loaded)
+		is_loaded = ossl_err_load_crypto_strings() && ossl_err_load_SSL_strings();
+	__real_ERR_error_string_n(error, text, size);
+}
+
 /* ---- before main() ---- */
 
 __attribute__((constructor)) static void start_lean(void)
 {
 	/* openssl.cnf may list modules to load; see alone.c. */
 	OPENSSL_init_crypto(OPENSSL_INIT_NO_LOAD_CONFIG | OPENSSL_INIT_NO_ADD_ALL_CIPHERS |
-				    OPENSSL_INIT_NO_ADD_ALL_DIGESTS,
+				    OPENSSL_INIT_NO_ADD_ALL_DIGESTS |
+				    OPENSSL_INIT_NO_LOAD_CRYPTO_STRINGS,
 			    NULL);
+	OPENSSL_init_ssl(OPENSSL_INIT_NO_LOAD_SSL_STRINGS, NULL);
 	take_random_numbers_from_the_kernel();
 	add_names();
 }

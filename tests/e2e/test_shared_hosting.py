@@ -214,6 +214,20 @@ def test_curves(alone, authority, curve):
     assert run.reply.status == 200, run
 
 
+def test_errors_of_openssl_have_their_texts(alone, authority):
+    """Another version of TLS, and no TLS at all: the notes are those of the program with Debian's
+    OpenSSL."""
+    old = server_context(authority, newest=ssl.TLSVersion.TLSv1_1)
+    with upstream.Upstream(context=server_context(authority)) as plain:
+        plain.doors(*[upstream.plain_http] * 4)
+        for attempt in (lambda path: log_in_at(old, path, authority),
+                        lambda path: log_in(path, plain.url, authority.file)):
+            entries = [attempt(path).entry for path in (alone, program.binary())]
+            assert {entry["event"] for entry in entries} == {"upstream_tls"}
+            assert entries[0]["note"] == entries[1]["note"]
+            assert "SSL routines" in entries[0]["note"]
+
+
 def test_random_numbers_are_not_repeated(alone, authority):
     """Each run sends random bytes and a key of its own."""
     sent = set()
