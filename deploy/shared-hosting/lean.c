@@ -194,10 +194,11 @@ void __wrap_ERR_error_string_n(unsigned long error, char *text, size_t size)
 
 __attribute__((constructor)) static void start_lean(void)
 {
-	/* openssl.cnf may list modules to load; see alone.c. */
+	/* openssl.cnf may list modules to load; see alone.c. What OpenSSL has at the end, the end
+	 * of the process takes. */
 	OPENSSL_init_crypto(OPENSSL_INIT_NO_LOAD_CONFIG | OPENSSL_INIT_NO_ADD_ALL_CIPHERS |
 				    OPENSSL_INIT_NO_ADD_ALL_DIGESTS |
-				    OPENSSL_INIT_NO_LOAD_CRYPTO_STRINGS,
+				    OPENSSL_INIT_NO_LOAD_CRYPTO_STRINGS | OPENSSL_INIT_NO_ATEXIT,
 			    NULL);
 	OPENSSL_init_ssl(OPENSSL_INIT_NO_LOAD_SSL_STRINGS, NULL);
 	take_random_numbers_from_the_kernel();
