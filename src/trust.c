@@ -1,6 +1,7 @@
 #include "trust.h"
 
 #include <dirent.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -34,18 +35,37 @@ static bool is_link(const char *name)
 	       strspn(name + 9, "0123456789") > 0;
 }
 
-static bool is_hashed(const char *path)
+static int count_links(const char *entries, ssize_t len)
 {
-	DIR *directory = opendir(path);
-	const struct dirent *entry;
 	int links = 0;
 
-	if (!directory)
-		return false;
-	while (links < LINKS_MIN && (entry = readdir(directory)))
+	while (len > 0) {
+		const struct dirent64 *entry = (const struct dirent64 *)(const void *)entries;
+
 		links += is_link(entry->d_name);
-	closedir(directory);
-	return links == LINKS_MIN;
+		entries += entry->d_reclen;
+		len -= entry->d_reclen;
+	}
+	return links;
+}
+
+/* The first 2 KB of its entries tell: with readdir(), which asks for 32, it takes four times as
+ * long, 0.1 ms of a login by CGI. */
+static bool is_hashed(const char *path)
+{
+	_Alignas(struct dirent64) char entries[2048];
+	int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	ssize_t len = 1;
+	int links = 0;
+
+	if (fd < 0)
+		return false;
+	while (links < LINKS_MIN && len > 0) {
+		len = getdents64(fd, entries, sizeof(entries));
+		links += count_links(entries, len);
+	}
+	close(fd);
+	return links >= LINKS_MIN;
 }
 
 static bool is_readable(const char *path)

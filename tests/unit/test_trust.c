@@ -142,6 +142,18 @@ static void test_other_names_are_no_links(void **state)
 	expect("", NULL, NULL);
 }
 
+/* More entries than are read at once. */
+static void test_links_among_many_others(void **state)
+{
+	(void)state;
+	for (unsigned n = 0; n < 300; n++)
+		make_file("/etc/ssl/certs/Certificate_Authority_%u.pem", n);
+	make_links("/etc/ssl/certs", 15);
+	expect("", NULL, NULL);
+	make_links("/etc/ssl/certs", 16);
+	expect("", "/etc/ssl/certs", NULL);
+}
+
 static void test_file_of_the_settings(void **state)
 {
 	(void)state;
@@ -159,6 +171,7 @@ int main(void)
 		ROW(test_bundle),
 		ROW(test_few_links_are_no_store),
 		ROW(test_other_names_are_no_links),
+		ROW(test_links_among_many_others),
 		ROW(test_file_of_the_settings),
 	};
 
