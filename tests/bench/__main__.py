@@ -75,16 +75,7 @@ def main():
     if unknown:
         parser.error(f"no such part: {', '.join(sorted(unknown))}")
     os.umask(0o022)
-    ending.take_signals()
-    try:
-        run(options)
-    except ending.Interrupted:
-        say("\nStopped.")
-        return 1
-    except (prepare.Failure, ServerError) as failure:
-        print(failure, file=sys.stderr)
-        return 1
-    return 0
+    return ending.exit_status(lambda: run(options), prepare.Failure, ServerError)
 
 
 if __name__ == "__main__":

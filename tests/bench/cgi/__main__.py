@@ -8,6 +8,7 @@ answers at once; its name is in /etc/hosts. Writes build/bench/cgi.md; exit stat
 import argparse
 import concurrent.futures
 import contextlib
+import dataclasses
 import gc
 import multiprocessing
 import os
@@ -58,9 +59,9 @@ def make_subjects(build, token_url):
 
     return [login("obvious", "libcurl, the obvious way", build / "bench" / "obvious-cgi"),
             login("dynamic", "bakrypt-login", dynamic),
-            login("static", "the same, static", static),
+            login("static", "bakrypt-login, static", static),
             start_alone("dynamic-start", "bakrypt-login --help", dynamic),
-            start_alone("static-start", "the same, static", static)]
+            start_alone("static-start", "bakrypt-login --help, static", static)]
 
 
 def run_round(subjects):
@@ -92,8 +93,8 @@ def measure(build, folder, count):
         hosts = store.make_hosts(folder, HOST)
         call = in_store(stack, kept, hosts)
         call_with_bundle = in_store(stack, store.make_bundle_only(folder, kept), hosts)
-        bundled = [runs.Subject(f"{subject.name}-bundle", f"{subject.label}; a bundle alone",
-                                subject.argv, subject.env, subject.body, subject.expected)
+        bundled = [dataclasses.replace(subject, name=f"{subject.name}-bundle",
+                                       label=f"{subject.label}, where there is a bundle alone")
                    for subject in subjects if subject.name in ("dynamic", "static")]
         say(f"{count} rounds, with a store of {store.size(kept)} authorities ...")
         rounds = []
@@ -116,9 +117,9 @@ def run(options):
     with folders.temporary_folder(options.parent) as folder:
         tables = measure(build, folder, options.rounds)
     text = "\n".join([
-        f"{machine.describe()}; load {load:.1f} before, {machine.load_average():.1f} after",
-        f"Commit {machine.commit()}; " + ", ".join(
-            f"{name} {machine.package_version(name)}" for name in PACKAGES),
+        f"{machine.when_and_where()} Load average {load:.1f} before, "
+        f"{machine.load_average():.1f} after. " + ", ".join(
+            f"{name} {machine.package_version(name)}" for name in PACKAGES) + ".",
         "", *tables]) + "\n"
     (build / "bench" / "cgi.md").write_text(text, encoding="utf-8")
     say(text)
@@ -130,16 +131,8 @@ def main():
     parser.add_argument("--parent", default="/tmp", help="where its temporary folder is made")
     options = parser.parse_args()
     os.umask(0o022)
-    ending.take_signals()
-    try:
-        run(options)
-    except ending.Interrupted:
-        say("\nStopped.")
-        return 1
-    except (prepare.Failure, runs.Failure, ServerError, OSError) as failure:
-        print(failure, file=sys.stderr)
-        return 1
-    return 0
+    return ending.exit_status(lambda: run(options), prepare.Failure, runs.Failure, ServerError,
+                              OSError)
 
 
 if __name__ == "__main__":

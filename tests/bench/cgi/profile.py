@@ -28,11 +28,9 @@ _INCLUSIVE = re.compile(r"^\s*([\d,]+) \(\s*[\d.]+%\)\s+(?:.*?:)?([\w@.']+)(?: \
 _CALL = re.compile(r"^\d+\s+(\w+)\(")
 
 
-def _figures(path):
-    """{function: instructions in it and in what it calls}; "PROGRAM TOTALS" is under None."""
-    text = subprocess.run(["callgrind_annotate", "--inclusive=yes", "--threshold=100",
-                           "--auto=no", str(path)], capture_output=True, text=True,
-                          check=True).stdout
+def read_figures(text):
+    """{function: instructions in it and in what it calls}, and the program's under None, of what
+    callgrind_annotate prints. A function that calls itself stands there more than once."""
     total = re.search(r"^\s*([\d,]+) \(100\.0%\)\s+PROGRAM TOTALS", text, re.MULTILINE)
     found = collections.Counter({None: int(total.group(1).replace(",", ""))})
     for match in filter(None, map(_INCLUSIVE.match, text.splitlines())):
@@ -46,13 +44,21 @@ def count_instructions(subject, folder):
     path = folder / f"{subject.name}.callgrind"
     runs.run(subject, ("valgrind", "--quiet", "--tool=callgrind",
                        f"--callgrind-out-file={path}"))
-    found = _figures(path)
+    found = read_figures(subprocess.run(
+        ["callgrind_annotate", "--inclusive=yes", "--threshold=100", "--auto=no", str(path)],
+        capture_output=True, text=True, check=True).stdout)
     return found[None], {part: max(found[name] for name in names) for part, names in PARTS}
+
+
+def read_calls(text):
+    """{system call: how often}, of what strace writes. One that was interrupted by another thread's
+    counts once."""
+    return collections.Counter(match.group(1) for match in map(_CALL.match, text.splitlines())
+                               if match)
 
 
 def count_calls(subject, folder):
     """{system call: how often one run makes it}, with its threads."""
     path = folder / f"{subject.name}.strace"
     runs.run(subject, ("strace", "-f", "-qq", "-o", path))
-    return collections.Counter(match.group(1) for match in map(
-        _CALL.match, path.read_text(encoding="utf-8", errors="replace").splitlines()) if match)
+    return read_calls(path.read_text(encoding="utf-8", errors="replace"))

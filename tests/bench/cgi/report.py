@@ -9,6 +9,7 @@ def _quantile(values, share):
 
 
 def _ms(runs, of, share=0.5):
+    """Milliseconds; also CPU seconds per 1000, which are the same figure."""
     return number(1000 * _quantile(map(of, runs), share), 2)
 
 
@@ -26,7 +27,7 @@ def time_table(subjects, rounds, base):
                  "CPU s / 1000", "× the obvious one", "page faults")
     for subject in subjects:
         own = [runs[subject.name] for runs in rounds]
-        ratio = figures.median(figures.ratios(rounds, subject.name, base, _cpu))
+        ratio = figures.median_ratio(rounds, subject.name, base, _cpu)
         lines.append(line(
             subject.label, _ms(own, _last_byte), _ms(own, _last_byte, 0.1),
             _ms(own, _last_byte, 0.9), _ms(own, lambda run: run.exit_s), _ms(own, _cpu),
