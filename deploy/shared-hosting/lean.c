@@ -2,7 +2,8 @@
  * What OpenSSL does for one login, and no more.
  *
  * It is made for programs that live: at its start it reads, seeds, names and lists much that a
- * process of one handshake never comes to. Counted are the instructions of one login by CGI.
+ * process of one handshake never comes to. With all of it a login by CGI took 22.4 million
+ * instructions; with none, 9.7. What each part saves is said in millions.
  */
 /* RAND_METHOD: to replace OpenSSL's generators there is no other way in OpenSSL 3.0. */
 #define OPENSSL_SUPPRESS_DEPRECATED
@@ -17,10 +18,11 @@
 #include <sys/random.h>
 
 /*
- * ---- random numbers ----
+ * ---- random numbers: 0.3 ----
  *
  * OpenSSL would build three generators of its own, each seeded from the kernel's. This takes the
- * kernel's numbers as they come: they are as good as the seed, and a login needs few of them.
+ * kernel's numbers as they come: they are as good as the seed, and a login needs few of them. Nor
+ * need the generators' own algorithms be among those below.
  */
 static int fill_randomly(unsigned char *bytes, int len)
 {
@@ -54,9 +56,9 @@ static void take_random_numbers_from_the_kernel(void)
 }
 
 /*
- * ---- algorithms ----
+ * ---- algorithms: 7.4 ----
  *
- * OpenSSL's provider offers about 300, and the first question for one makes OpenSSL set up all of
+ * OpenSSL's provider offers some 250, and the first question for one makes OpenSSL set up all of
  * its kind. These are what a client's handshake can come to: by what its first message offers, and
  * by the keys and signatures of a server's certificates. Left out are what that message never
  * offers, private keys, and DSA, which goes with none of its cipher suites. Names are the first
@@ -155,7 +157,7 @@ int __wrap_ossl_default_provider_init(const OSSL_CORE_HANDLE *handle, const OSSL
 }
 
 /*
- * ---- names ----
+ * ---- names: 3.3 ----
  *
  * Of the names that older programs look digests and ciphers up by, these remain: OpenSSL asks by
  * name how strong the digest of a certificate's signature is.
@@ -170,7 +172,7 @@ static void add_names(void)
 }
 
 /*
- * ---- texts of errors ----
+ * ---- texts of errors: 1.4 ----
  *
  * They are put into a table with the first thing that OpenSSL does, but read when something fails.
  * libcurl asks for them by this function alone. The linker (--wrap) calls this one in its place;
@@ -195,7 +197,7 @@ void __wrap_ERR_error_string_n(unsigned long error, char *text, size_t size)
 __attribute__((constructor)) static void start_lean(void)
 {
 	/* openssl.cnf may list modules to load; see alone.c. What OpenSSL has at the end, the end
-	 * of the process takes. */
+	 * of the process takes: 0.3. */
 	OPENSSL_init_crypto(OPENSSL_INIT_NO_LOAD_CONFIG | OPENSSL_INIT_NO_ADD_ALL_CIPHERS |
 				    OPENSSL_INIT_NO_ADD_ALL_DIGESTS |
 				    OPENSSL_INIT_NO_LOAD_CRYPTO_STRINGS | OPENSSL_INIT_NO_ATEXIT,
