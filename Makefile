@@ -14,7 +14,7 @@ TEST_PACKAGES  := $(RUN_PACKAGES) python3-pytest libcmocka-dev apache2-bin libap
 LINT_PACKAGES  := $(BUILD_PACKAGES) libcmocka-dev clang-format clang-tidy cppcheck
 DEB_PACKAGES   := $(BUILD_PACKAGES) build-essential debhelper
 HOSTING_PACKAGES := $(BUILD_PACKAGES) dpkg-dev python3
-TEST_PACKAGES  += $(DEB_PACKAGES) $(HOSTING_PACKAGES) lintian mandoc mount procps systemd ca-certificates valgrind
+TEST_PACKAGES  += $(DEB_PACKAGES) $(HOSTING_PACKAGES) lintian mandoc mount procps systemd ca-certificates valgrind gdb strace
 TEST_PACKAGES  += chromium chromium-driver python3-selenium nodejs $(if $(shell command -v npm),,npm)
 BENCH_PACKAGES := $(RUN_PACKAGES) libcurl4-openssl-dev libcjson-dev libfcgi-dev python3-pytest python3-matplotlib \
                   wrk libnginx-mod-http-lua lua-cjson golang-go apache2-bin nodejs valgrind strace \

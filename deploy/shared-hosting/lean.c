@@ -22,7 +22,8 @@
  *
  * OpenSSL would build three generators of its own, each seeded from the kernel's. This takes the
  * kernel's numbers as they come: they are as good as the seed, and a login needs few of them. Nor
- * need the generators' own algorithms be among those below.
+ * need the generators' own algorithms be among those below. Without getrandom(), as before Linux
+ * 3.17, there is no login: as with Debian's OpenSSL.
  */
 static int fill_randomly(unsigned char *bytes, int len)
 {
@@ -41,7 +42,7 @@ static int fill_randomly(unsigned char *bytes, int len)
 
 static int is_seeded(void)
 {
-	return 1;
+	return getrandom(NULL, 0, GRND_NONBLOCK) == 0 || errno == EAGAIN;
 }
 
 static void take_random_numbers_from_the_kernel(void)

@@ -238,6 +238,65 @@ def test_random_numbers_are_not_repeated(alone, authority):
     assert len(sent) == 6
 
 
+def test_no_login_without_random_numbers(alone, authority, require):
+    require(None if shutil.which("strace") else "strace is missing")
+    runs = []
+    with upstream.Upstream(context=server_context(authority)) as server:
+        env = {**cgi.variables(length=len(LOGIN)), **cgi.settings(server.url, authority.file)}
+        for path in (alone, program.binary()):
+            runs.append(cgi.finish(cgi.start(
+                env, "-f", "-qq", "-o", os.devnull, "-e", "inject=getrandom:error=ENOSYS", path,
+                path=shutil.which("strace")), LOGIN))
+    assert {run.reply.status for run in runs} == {503}
+    assert runs[0].entry["note"] == runs[1].entry["note"]
+
+
+def memory_at(call, path, env, body, folder):
+    """The process's memory, and its output, when it is about to make this system call."""
+    image = folder / "image"
+    names = {name: folder / name for name in ("body", "output", "errors")}
+    names["body"].write_bytes(body)
+    subprocess.run(["gdb", "-batch", "-nx", "-ex", "set debuginfod enabled off",
+                    "-ex", f"catch syscall {call}",
+                    "-ex", "run <{body} >{output} 2>{errors}".format_map(names),
+                    "-ex", f"gcore {image}", "-ex", "kill", path],
+                   env=env, stdin=subprocess.DEVNULL, capture_output=True, check=True)
+    try:
+        return image.read_bytes(), names["output"].read_bytes()
+    finally:
+        image.unlink()
+
+
+def secrets_in(image, tls_secrets):
+    """tls_secrets: a file of lines with a name, a random number, and the secret."""
+    rows = [line.split() for line in pathlib.Path(tls_secrets).read_text("ascii").splitlines() if line[0] != "#"]
+    named = {row[0]: bytes.fromhex(row[2]) for row in rows}
+    assert "CLIENT_TRAFFIC_SECRET_0" in named
+    named.update(password=PASSWORD.encode(), secret=program.CLIENT_SECRET.encode(),
+                 access_token=upstream.ACCESS_TOKEN.encode(),
+                 refresh_token=upstream.REFRESH_TOKEN.encode())
+    return {name for name, secret in named.items() if secret in image}
+
+
+def test_no_secret_is_left_at_the_end(alone, authority, tmp_path, require):
+    """Although OpenSSL does not clean up. The program with Debian's, which does, beside it; and the
+    secrets are found where they are used."""
+    require(None if shutil.which("gdb") else "gdb is missing")
+    context = server_context(authority)
+    for path, call, expected in (
+            (alone, "exit_group", set()), (program.binary(), "exit_group", set()),
+            (alone, "shutdown", {"secret", "access_token", "refresh_token",
+                                 "CLIENT_TRAFFIC_SECRET_0"})):
+        context.keylog_filename = str(tmp_path / f"tls-secrets-{len(list(tmp_path.iterdir()))}")
+        with upstream.Upstream(context=context) as server:
+            env = program.make_env({**cgi.variables(length=len(LOGIN)),
+                                    **cgi.settings(server.url, authority.file)})
+            image, output = memory_at(call, path, env, LOGIN, tmp_path)
+        assert b"200 OK" in output
+        found = secrets_in(image, context.keylog_filename)
+        assert found >= expected and bool(found) == bool(expected), (path, call)
+
+
 # In an empty world
 
 HOST = "tokens.example.test"
