@@ -10,7 +10,7 @@ PKGCONFIG ?= pkg-config
 BUILD_PACKAGES := gcc libc6-dev make pkg-config libfcgi-dev libcurl4-openssl-dev libcjson-dev libssl-dev libnghttp2-dev
 RUN_PACKAGES   := $(BUILD_PACKAGES) python3 openssl nginx gunicorn python3-django-oauth-toolkit curl
 TEST_PACKAGES  := $(RUN_PACKAGES) python3-pytest libcmocka-dev apache2-bin libapache2-mod-fcgid spawn-fcgi \
-                  lighttpd caddy haproxy systemd python3-jsonschema
+                  lighttpd caddy haproxy systemd python3-jsonschema python3-h2
 LINT_PACKAGES  := $(BUILD_PACKAGES) libcmocka-dev clang-format clang-tidy cppcheck
 DEB_PACKAGES   := $(BUILD_PACKAGES) build-essential debhelper
 HOSTING_PACKAGES := $(BUILD_PACKAGES) dpkg-dev python3

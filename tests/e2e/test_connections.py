@@ -1,67 +1,65 @@
-"""Connections to the token server that end while logins are under way."""
+"""Connections to the token server: how many there are, and that none takes a login along when it
+ends."""
 import collections
-import socket
+import json
+import math
 import threading
 
-from servers import fastcgi, nginx, ports, source
-from servers.program import Program
-from servers.service import good_login
+import pytest
 
-TOKEN = ('{"access_token":"t","token_type":"Bearer","expires_in":1,"scope":"s",'
-         '"refresh_token":"r"}')
+from servers import fastcgi, http2_upstream, nginx, ports, source
+from servers.program import Program
+from servers.proxy import Proxy
+from servers.service import Service, good_login
+from servers.upstream import token_members
+
 THREADS = 40
 LOGINS = 75  # of each
-LOGINS_MAX = source.ceiling("CONNECTION_LOGINS_MAX")
-LOGINS_END = source.ceiling("CONNECTION_LOGINS_END")
+TOKEN = f"default_type application/json; return 200 '{json.dumps(token_members())}';"
+STREAMS_MAX = source.ceiling("STREAMS_PER_CONNECTION")
 
 
 class FastFront(nginx.Nginx):
-    """TLS with HTTP/2 as nginx has it by default, before a token that costs nothing."""
+    """TLS with HTTP/2 before a token that costs nothing. reads: whether it reads a login before it
+    answers. more: text for the server block."""
 
-    def __init__(self, folder, authority, *, answer=f"return 200 '{TOKEN}';"):
+    def __init__(self, folder, authority, *, reads=True, more=""):
         self.port, back_port = ports.free_port(), ports.free_port()
         leaf = authority.leaf()
+        answer = f"proxy_pass http://127.0.0.1:{back_port};" if reads else TOKEN
         super().__init__(
             folder, "fast-front",
             "\tlog_format connection '$connection';\n"
-            f"\tserver {{\n\t\tlisten 127.0.0.1:{self.port} ssl http2;\n"
+            f"\tserver {{\n\t\tlisten 127.0.0.1:{self.port} ssl http2;\n\t\t{more}\n"
             "\t\taccess_log access.log connection;\n"
             f"\t\tssl_certificate {leaf.certificate};\n\t\tssl_certificate_key {leaf.key};\n"
-            f"\t\tlocation / {{ proxy_pass http://127.0.0.1:{back_port}; }}\n\t}}\n"
+            f"\t\tlocation / {{ {answer} }}\n\t}}\n"
             f"\tserver {{\n\t\tlisten 127.0.0.1:{back_port};\n\t\taccess_log off;\n"
-            f"\t\tlocation / {{ default_type application/json; {answer} }}\n\t}}\n",
+            f"\t\tlocation / {{ {TOKEN} }}\n\t}}\n",
             [("127.0.0.1", self.port), ("127.0.0.1", back_port)])
-
 
     def served(self):
         """How many logins each connection had, after stop()."""
         return collections.Counter((self.folder / "access.log").read_text().split())
 
 
-class Silence:
-    """A port where connections are made, and nothing is ever said."""
-
-    def __enter__(self):
-        self._listener = socket.create_server(("127.0.0.1", 0), backlog=4096)
-        self.port = self._listener.getsockname()[1]
-        return self
-
-    def __exit__(self, *_):
-        self._listener.close()
+def run(folder, authority, port, **settings):
+    return Program(folder, token_url=f"https://localhost:{port}/auth/token/",
+                   ca_file=authority.file, settings={"BAKRYPT_LOG_LEVEL": "info", **settings})
 
 
-def log_in_often(program, statuses, logins=LOGINS):
+def log_in_often(program, statuses, logins):
     with fastcgi.Connection(program.target) as connection:
         for _ in range(logins):
-            connection.send(good_login(fastcgi.login_json("ulrike", "kennwort")).encode(keep=True))
+            connection.send(good_login().encode(keep=True))
             statuses[connection.read_reply().status] += 1
 
 
-def log_in_from_all_sides(program, threads, logins):
+def log_in_from_all_sides(program, logins=LOGINS):
     """How often each status came."""
     statuses = collections.Counter()
     threads = [threading.Thread(target=log_in_often, args=(program, statuses, logins))
-               for _ in range(threads)]
+               for _ in range(THREADS)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -69,48 +67,62 @@ def log_in_from_all_sides(program, threads, logins):
     return statuses
 
 
-def test_no_login_is_lost_when_http2_connections_have_served_their_number(
-        folder, authority, has_nginx):
-    """nginx ends each after 1000 requests; what is sent just then would get no answer."""
-    with FastFront(folder, authority) as front, Program(
-            folder, token_url=f"https://localhost:{front.port}/auth/token/",
-            ca_file=authority.file, settings={"BAKRYPT_LOG_LEVEL": "info"}) as program:
-        statuses = log_in_from_all_sides(program, THREADS, LOGINS)
+# Connections that end -----------------------------------------------------------------------------
+
+@pytest.mark.parametrize("reads", [True, False], ids=["read first", "answered unread"])
+@pytest.mark.parametrize("requests", [1000, 20])
+def test_no_login_is_lost_when_nginx_ends_connections(folder, authority, has_nginx, requests, reads):
+    """nginx ends each after 1000 requests, if nothing else is set, whatever is under way. Each login
+    goes by a connection that there is already, or by the one that takes an ended one's place."""
+    with FastFront(folder, authority, reads=reads, more=f"keepalive_requests {requests};") \
+            as front, run(folder, authority, front.port) as program:
+        statuses = log_in_from_all_sides(program)
         front.stop()
         served = front.served()
     assert statuses == {200: THREADS * LOGINS}
-    assert sum(served.values()) == THREADS * LOGINS
-    assert max(served.values()) < 1000
-    # One new connection each time, and not one for each login under way.
-    assert len(served) <= THREADS * LOGINS / LOGINS_MAX + 3
+    assert sum(served.values()) == THREADS * LOGINS  # no login was seen twice
+    assert max(served.values()) <= requests
+    assert len(served) <= math.ceil(THREADS * LOGINS / requests) + 2
 
 
-def test_connections_that_have_served_their_number_are_not_used_again(
-        folder, authority, has_nginx):
-    """With few logins at a time there are few connections, so that the old ones stay open."""
-    threads, logins = 2, 4200
-    with FastFront(folder, authority) as front, Program(
-            folder, token_url=f"https://localhost:{front.port}/auth/token/",
-            ca_file=authority.file, settings={"BAKRYPT_LOG_LEVEL": "info"}) as program:
-        statuses = log_in_from_all_sides(program, threads, logins)
-        front.stop()
-        served = front.served()
-    assert statuses == {200: threads * logins}
-    assert max(served.values()) <= LOGINS_END + threads
-    # One new connection each time, and not one for each login under way.
-    assert len(served) <= threads * logins / LOGINS_MAX + 1
+# How many there are -------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("logins", [STREAMS_MAX, STREAMS_MAX + 1, 350])
+def test_cold_burst_opens_as_many_connections_as_it_needs(folder, authority, logins):
+    """With all logins held by the server, and once more when the connections are there."""
+    leaf = authority.leaf()
+    with http2_upstream.Http2Upstream(leaf.certificate, leaf.key) as server, \
+            Service(folder, authority, server=server,
+                    settings={"BAKRYPT_TIMEOUT_MS": 30000}) as service:
+        for _ in range(2):
+            server.requests.clear()
+            server.always = server.hold
+            clients = [service.connect() for _ in range(logins)]
+            for number, client in enumerate(clients):
+                body = fastcgi.login_json(f"ulrike-{number}", "kennwort")
+                client.send(good_login(body).encode())
+            server.wait_for(lambda _, count=logins: server.held_count == count, 30)
+            server.release(http2_upstream.token())
+            assert {client.read_reply().status for client in clients} == {200}
+            for client in clients:
+                client.close()
+            assert set(server.logins().values()) == {1}
+            assert server.connections == math.ceil(logins / STREAMS_MAX)
+        assert not server.faults
 
 
-def test_logins_without_an_answer_count_as_well(folder, authority, has_nginx):
-    """Otherwise a slow spell would carry a connection over its number."""
-    with Silence() as silent, FastFront(
-            folder, authority, answer=f"proxy_pass http://127.0.0.1:{silent.port};") as front, \
-            Program(folder, token_url=f"https://localhost:{front.port}/auth/token/",
-                    ca_file=authority.file,
-                    settings={"BAKRYPT_LOG_LEVEL": "info", "BAKRYPT_CONNECT_TIMEOUT_MS": 50,
-                              "BAKRYPT_TIMEOUT_MS": 50}) as program:
-        log_in_from_all_sides(program, THREADS, 30)
-        front.stop()
-        served = front.served()
-    assert sum(served.values()) > LOGINS_MAX
-    assert max(served.values()) <= LOGINS_END + THREADS
+# Connections that fall silent ---------------------------------------------------------------------
+
+def test_connection_that_fell_silent_is_not_used_again(folder, authority):
+    """What is in between forwards nothing any more, and tells nobody. One login waits in vain."""
+    leaf = authority.leaf()
+    with http2_upstream.Http2Upstream(leaf.certificate, leaf.key) as server, Proxy() as proxy, \
+            Service(folder, authority, server=server,
+                    settings={"BAKRYPT_PROXY": proxy.url}) as service:
+        service.check_token(service.post())
+        proxy.mute()
+        service.check_fault(service.post(), "UPSTREAM_TIMEOUT")
+        assert server.connections == 1
+        service.check_token(service.post())
+        assert server.connections == 2
+        assert len(server.requests) == 2

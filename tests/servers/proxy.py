@@ -24,6 +24,7 @@ class Proxy:
         self._listener = socket.create_server((HOST, 0))
         self.url = f"http://{HOST}:{self._listener.getsockname()[1]}"
         self._sockets = []
+        self._muted = []
         self._threads = []
 
     def __enter__(self):
@@ -37,6 +38,10 @@ class Proxy:
             each.close()
         for thread in self._threads:
             thread.join(5)
+
+    def mute(self):
+        """From now on the connections made so far say nothing, and do not end."""
+        self._muted = list(self._sockets)
 
     def _start(self, target, *arguments):
         thread = threading.Thread(target=target, args=arguments, daemon=True)
@@ -70,12 +75,12 @@ class Proxy:
         server = socket.create_connection(place)
         self._sockets.append(server)
         client.sendall(b"HTTP/1.1 200 Connection established\r\nX-Proxy: yes\r\n\r\n")
-        self._start(_copy, server, client)
-        _copy(client, server)
+        self._start(self._copy, server, client)
+        self._copy(client, server)
 
-
-def _copy(source, target):
-    with contextlib.suppress(OSError):
-        while data := source.recv(65536):
-            target.sendall(data)
-        target.shutdown(socket.SHUT_WR)
+    def _copy(self, source, target):
+        with contextlib.suppress(OSError):
+            while data := source.recv(65536):
+                if source not in self._muted:
+                    target.sendall(data)
+            target.shutdown(socket.SHUT_WR)
