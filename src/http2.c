@@ -48,7 +48,10 @@ static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const
 	(void)value_len;
 	(void)flags;
 	(void)context;
-	if (stream && !stream->on_header(stream, (const char *)name, (const char *)value))
+	if (!stream)
+		return 0;
+	stream->is_answered = true;
+	if (!stream->on_header(stream, (const char *)name, (const char *)value))
 		return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
 	return 0;
 }
@@ -65,18 +68,24 @@ static int on_data(nghttp2_session *session, uint8_t flags, int32_t id, const ui
 	return 0;
 }
 
+static void end_stream(nghttp2_session *session, struct http2_stream *stream, enum http2_end end)
+{
+	nghttp2_session_set_stream_user_data(session, stream->id, NULL);
+	stream->id = 0;
+	stream->on_end(stream, end);
+}
+
+/* Before the answer was whole. Whoever has begun to answer has looked at the request, whatever is
+ * said then. */
 static int on_stream_close(nghttp2_session *session, int32_t id, uint32_t code, void *context)
 {
 	struct http2_stream *stream = find_stream(session, id);
 
 	(void)context;
-	if (!stream)
-		return 0;
-	nghttp2_session_set_stream_user_data(session, id, NULL);
-	stream->id = 0;
-	stream->on_end(stream, code == NGHTTP2_NO_ERROR         ? HTTP2_ANSWERED
-			       : code == NGHTTP2_REFUSED_STREAM ? HTTP2_REFUSED
-								: HTTP2_BROKEN);
+	if (stream)
+		end_stream(session, stream,
+			   code == NGHTTP2_REFUSED_STREAM && !stream->is_answered ? HTTP2_REFUSED
+										  : HTTP2_BROKEN);
 	return 0;
 }
 
@@ -90,13 +99,29 @@ static int on_not_sent(nghttp2_session *session, const nghttp2_frame *frame, int
 	return on_stream_close(session, frame->hd.stream_id, NGHTTP2_REFUSED_STREAM, context);
 }
 
+/* The answer is whole. If the server has not let all of the request in, it does not need the rest
+ * (RFC 9113 section 8.1). */
+static void finish(nghttp2_session *session, struct http2_stream *stream)
+{
+	if (stream->body_at < secret_len(stream->body))
+		nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE, stream->id, NGHTTP2_CANCEL);
+	end_stream(session, stream, HTTP2_ANSWERED);
+}
+
 static int on_frame(nghttp2_session *session, const nghttp2_frame *frame, void *context)
 {
 	struct http2 *http2 = context;
+	uint8_t type = frame->hd.type;
+	struct http2_stream *stream;
 
-	(void)session;
-	if (frame->hd.type == NGHTTP2_GOAWAY)
+	if (type == NGHTTP2_GOAWAY)
 		http2->is_going = true;
+	if ((type != NGHTTP2_DATA && type != NGHTTP2_HEADERS) ||
+	    !(frame->hd.flags & NGHTTP2_FLAG_END_STREAM))
+		return 0;
+	stream = find_stream(session, frame->hd.stream_id);
+	if (stream)
+		finish(session, stream);
 	return 0;
 }
 
@@ -166,6 +191,7 @@ bool http2_post(struct http2 *http2, struct http2_stream *stream, const struct h
 	};
 
 	stream->body_at = 0;
+	stream->is_answered = false;
 	stream->id =
 		nghttp2_submit_request(http2->session, NULL, headers,
 				       sizeof(headers) / sizeof(headers[0]), &provider, stream);

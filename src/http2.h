@@ -30,7 +30,8 @@ enum http2_end {
 struct http2_stream {
 	int32_t id;
 	const struct secret *body;
-	size_t body_at; /* bytes of it that were given to the connection */
+	size_t body_at;   /* bytes of it that were given to the connection */
+	bool is_answered; /* some of an answer has come */
 	/* One header line. The texts end in NUL. False ends the stream. */
 	bool (*on_header)(struct http2_stream *stream, const char *name, const char *value);
 	/* A piece of the answer's body. False ends the stream. */

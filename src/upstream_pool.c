@@ -122,6 +122,7 @@ static void wait_again(struct call *call)
 	call->stream.body_at = 0;
 	call->sent_us = 0;
 	call->head_bytes = 0;
+	call->is_oversize = false;
 	call->headers = (struct call_headers){0};
 	call->answer.status = 0;
 	call->answer.phases = (struct http_phases){0};

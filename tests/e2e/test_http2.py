@@ -158,6 +158,7 @@ ENDS = [
     pytest.param(up.hang_up, id="FIN"),
     pytest.param(up.reset_connection, id="RST"),
 ]
+REFUSAL_TOO_LATE = pytest.param(up.reset_stream(ErrorCodes.REFUSED_STREAM), id="REFUSED_STREAM")
 
 
 @pytest.mark.parametrize("end", ENDS)
@@ -170,7 +171,7 @@ def test_end_before_the_answer(service, end):
     check_next(service)
 
 
-@pytest.mark.parametrize("end", ENDS)
+@pytest.mark.parametrize("end", [*ENDS, REFUSAL_TOO_LATE])
 @pytest.mark.parametrize("count", [0, 10], ids=["in the head", "in the body"])
 def test_end_in_the_answer(service, count, end):
     """Whoever has begun to answer has looked at the login, whatever is said then."""
@@ -266,6 +267,16 @@ def test_windows_that_let_little_in(service, size, grant):
     service.check_token(service.post())
     service.upstream.reset()
     check_all(service, log_in_at_once(service, 20))
+
+
+def test_answer_before_a_body_that_has_no_way_in(service):
+    service.upstream.every_door = up.with_window(0)
+    service.check_token(service.post())
+    for symbol, behaviour in (("UPSTREAM_429", up.answer(429, "{}")),
+                              ("UPSTREAM_5XX", up.answer(500, "{}"))):
+        service.upstream.script(up.early(behaviour))
+        entry = service.check_fault(service.post(), symbol)
+        assert entry["ms"]["total"] < SOON_MS
 
 
 def test_body_that_has_no_way_in(service):
