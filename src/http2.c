@@ -219,6 +219,12 @@ ssize_t http2_output(struct http2 *http2, const uint8_t **ret_data)
 	return len < 0 ? -1 : len;
 }
 
+bool http2_is_over(const struct http2 *http2)
+{
+	return nghttp2_session_want_read(http2->session) == 0 &&
+	       nghttp2_session_want_write(http2->session) == 0;
+}
+
 size_t http2_streams_max(const struct http2 *http2)
 {
 	size_t max = nghttp2_session_get_remote_settings(http2->session,

@@ -67,6 +67,10 @@ bool http2_receive(struct http2 *http2, const void *data, size_t len);
 /* The next bytes for the server, borrowed until the next call; 0 for none. -1 as for false. */
 ssize_t http2_output(struct http2 *http2, const uint8_t **ret_data);
 
+/* Whether nothing will come of it any more: what the server sent broke the protocol, and it was
+ * told so, or there was a farewell and nothing is left to do. */
+bool http2_is_over(const struct http2 *http2);
+
 /* How many streams the server takes at one time; 0 if it takes no more new ones (GOAWAY). */
 size_t http2_streams_max(const struct http2 *http2);
 

@@ -284,6 +284,8 @@ static void send_out(struct connection *connection)
 	}
 	if (sent == TLS_FAULT || (sent == TLS_END && secret_len(out) > 0))
 		lose(connection, "the connection was closed");
+	else if (!connection->is_lost && http2_is_over(connection->http2))
+		lose(connection, "what came is not HTTP/2");
 	if (connection->is_lost)
 		return;
 	events = EPOLLIN | (secret_len(out) > 0 ? EPOLLOUT : 0u);

@@ -157,6 +157,8 @@ ENDS = [
     pytest.param(up.reset_stream(ErrorCodes.NO_ERROR), id="NO_ERROR"),
     pytest.param(up.hang_up, id="FIN"),
     pytest.param(up.reset_connection, id="RST"),
+    pytest.param(up.garbage, id="garbage"),
+    pytest.param(up.frame_on_idle_stream, id="frame on an idle stream"),
 ]
 REFUSAL_TOO_LATE = pytest.param(up.reset_stream(ErrorCodes.REFUSED_STREAM), id="REFUSED_STREAM")
 
@@ -239,7 +241,8 @@ def test_farewell_below_some_of_the_logins_under_way(service):
     assert server.connections == 2
 
 
-@pytest.mark.parametrize("door", [up.hang_up_at_once], ids=["FIN"])
+@pytest.mark.parametrize("door", [up.garbage_at_once, up.hang_up_at_once],
+                         ids=["garbage", "FIN"])
 def test_connections_that_are_of_no_use_from_the_start(service, door):
     """The login is lost if it was written before that was known, else sent again."""
     service.upstream.every_door = door

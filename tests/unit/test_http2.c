@@ -317,6 +317,7 @@ static void test_answers_come_in_any_order(void **state)
 	answer(1);
 	talk();
 	expect_answer(first);
+	assert_false(http2_is_over(t.client));
 }
 
 static void test_answer_comes_byte_by_byte(void **state)
@@ -366,9 +367,11 @@ static void test_farewell_refuses_what_is_above_its_number(void **state)
 	talk();
 	expect_end(above, HTTP2_REFUSED);
 	assert_int_equal(below->ends, 0);
+	assert_false(http2_is_over(t.client));
 	answer(1);
 	talk();
 	expect_answer(below);
+	assert_true(http2_is_over(t.client));
 }
 
 static void test_post_behind_a_farewell_is_not_sent(void **state)
@@ -449,6 +452,34 @@ static void test_answer_before_the_form_was_let_in(void **state)
 	assert_int_equal(t.seen[1].reset, NGHTTP2_CANCEL);
 }
 
+static void test_breaches_of_the_protocol_end_it(void **state)
+{
+	static const struct {
+		const char *bytes;
+		size_t len;
+	} rows[] = {
+		{"HTTP/1.1 400 Bad Request\r\n\r\n", 28},
+		{"\x00\x00\x01\x00\x00\x00\x00\x00\x09x", 10}, /* DATA of a stream that is not */
+		{"\x00\x00\x05\x06\x00\x00\x00\x00\x00ping!", 14},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(rows); i++) {
+		const uint8_t *data;
+		struct post *only = post(0);
+
+		talk();
+		if (http2_receive(t.client, rows[i].bytes, rows[i].len)) {
+			while (http2_output(t.client, &data) > 0)
+				;
+			assert_true(http2_is_over(t.client));
+		}
+		tear_down(NULL);
+		assert_int_equal(only->ends, 0); /* freeing calls nothing back */
+		set_up(NULL);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -464,6 +495,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_answers_that_are_not_wanted, set_up,
 						tear_down),
 		cmocka_unit_test_setup_teardown(test_answer_before_the_form_was_let_in, set_up,
+						tear_down),
+		cmocka_unit_test_setup_teardown(test_breaches_of_the_protocol_end_it, set_up,
 						tear_down),
 	};
 
