@@ -225,12 +225,15 @@ bool http2_is_over(const struct http2 *http2)
 	       nghttp2_session_want_write(http2->session) == 0;
 }
 
+bool http2_takes_streams(const struct http2 *http2)
+{
+	return !http2->is_going && nghttp2_session_check_request_allowed(http2->session) != 0;
+}
+
 size_t http2_streams_max(const struct http2 *http2)
 {
 	size_t max = nghttp2_session_get_remote_settings(http2->session,
 							 NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS);
 
-	if (http2->is_going || nghttp2_session_check_request_allowed(http2->session) == 0)
-		return 0;
 	return max < STREAMS_PER_CONNECTION ? max : STREAMS_PER_CONNECTION;
 }

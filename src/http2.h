@@ -71,7 +71,10 @@ ssize_t http2_output(struct http2 *http2, const uint8_t **ret_data);
  * told so, or there was a farewell and nothing is left to do. */
 bool http2_is_over(const struct http2 *http2);
 
-/* How many streams the server takes at one time; 0 if it takes no more new ones (GOAWAY). */
+/* Whether it takes new streams: there was no farewell (GOAWAY), from either side. */
+bool http2_takes_streams(const struct http2 *http2);
+
+/* How many streams the server takes at one time; 0 may be for a while. */
 size_t http2_streams_max(const struct http2 *http2);
 
 #endif

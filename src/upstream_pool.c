@@ -72,12 +72,12 @@ static void retire(struct connection *connection)
 /* Puts it where it belongs after calls have come or gone. */
 static void settle(struct connection *connection)
 {
-	size_t streams_max = http2_streams_max(connection->http2);
 	bool has_room;
 
-	if (streams_max == 0)
+	if (!http2_takes_streams(connection->http2))
 		retire(connection);
-	has_room = !connection->is_leaving && connection->call_count < streams_max;
+	has_room = !connection->is_leaving &&
+		   connection->call_count < http2_streams_max(connection->http2);
 	if (has_room != (connection->state == ROOMY))
 		enter(connection, has_room ? ROOMY : BUSY);
 }
@@ -243,6 +243,8 @@ static void on_ready(struct loop_io *io, uint32_t events)
 	settle(connection);
 	if (connection->is_leaving && connection->call_count == 0)
 		lose(connection, "");
+	/* It may take more now than before. */
+	pump(connection->pool);
 }
 
 /* Collects what nghttp2 has to say, up to a TLS record. False: nothing is left. */

@@ -264,6 +264,23 @@ def test_server_that_takes_few_at_a_time(service, count):
         check_all(service, log_in_at_once(service, 30))
 
 
+def test_server_that_takes_none_for_a_while(service):
+    """Logins wait for it, and no connections are opened that would not help."""
+    server = service.upstream
+    service.check_token(service.post())
+    server.reset()
+    server.every_door = up.with_streams_max(100, told=0)
+    server.on_each_wire(server.every_door)
+    server.on_each_wire(lambda wire: up.ping(wire, None))
+    server.wait_for(lambda _: server.pings == 1)  # it knows now
+    clients = log_in_at_once(service, 3)
+    service.send(fastcgi.Request(method="GET", target="/healthz"))  # it has read them
+    server.every_door = up.with_streams_max(100)
+    server.on_each_wire(server.every_door)
+    check_all(service, clients)
+    assert server.connections <= 1
+
+
 @pytest.mark.parametrize("size, grant", [(1, 1), (0, 7), (0, 65535)])
 def test_windows_that_let_little_in(service, size, grant):
     service.upstream.every_door = up.with_window(size, grant)

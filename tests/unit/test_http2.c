@@ -317,6 +317,7 @@ static void test_answers_come_in_any_order(void **state)
 	answer(1);
 	talk();
 	expect_answer(first);
+	assert_true(http2_takes_streams(t.client));
 	assert_false(http2_is_over(t.client));
 }
 
@@ -354,6 +355,7 @@ static void test_refusals(void **state)
 		reset(2 * (int32_t)i + 1, rows[i].code);
 		expect_end(next, rows[i].end);
 	}
+	assert_true(http2_takes_streams(t.client));
 }
 
 static void test_farewell_refuses_what_is_above_its_number(void **state)
@@ -367,6 +369,7 @@ static void test_farewell_refuses_what_is_above_its_number(void **state)
 	talk();
 	expect_end(above, HTTP2_REFUSED);
 	assert_int_equal(below->ends, 0);
+	assert_false(http2_takes_streams(t.client));
 	assert_false(http2_is_over(t.client));
 	answer(1);
 	talk();
@@ -452,6 +455,19 @@ static void test_answer_before_the_form_was_let_in(void **state)
 	assert_int_equal(t.seen[1].reset, NGHTTP2_CANCEL);
 }
 
+static void test_number_of_streams_follows_the_settings(void **state)
+{
+	(void)state;
+	assert_int_equal(http2_streams_max(t.client), STREAMS_PER_CONNECTION);
+	set(NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, 3);
+	assert_int_equal(http2_streams_max(t.client), 3);
+	set(NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, 0);
+	assert_int_equal(http2_streams_max(t.client), 0);
+	assert_true(http2_takes_streams(t.client));
+	set(NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, 1000000);
+	assert_int_equal(http2_streams_max(t.client), STREAMS_PER_CONNECTION);
+}
+
 static void test_breaches_of_the_protocol_end_it(void **state)
 {
 	static const struct {
@@ -473,6 +489,7 @@ static void test_breaches_of_the_protocol_end_it(void **state)
 			while (http2_output(t.client, &data) > 0)
 				;
 			assert_true(http2_is_over(t.client));
+			assert_false(http2_takes_streams(t.client));
 		}
 		tear_down(NULL);
 		assert_int_equal(only->ends, 0); /* freeing calls nothing back */
@@ -495,6 +512,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_answers_that_are_not_wanted, set_up,
 						tear_down),
 		cmocka_unit_test_setup_teardown(test_answer_before_the_form_was_let_in, set_up,
+						tear_down),
+		cmocka_unit_test_setup_teardown(test_number_of_streams_follows_the_settings, set_up,
 						tear_down),
 		cmocka_unit_test_setup_teardown(test_breaches_of_the_protocol_end_it, set_up,
 						tear_down),
