@@ -339,20 +339,22 @@ static bool begin(struct connection *connection)
 }
 
 /* It could not be made. Those that waited for it are told: as many as it would have carried, or all
- * where no other is being made. If there are connections, they wait for room on these. */
+ * where no other is being made. If there are connections, they wait for room on these: another
+ * attempt at once would fail as well, and the next, as long as that lasts. */
 static void give_up(struct connection *connection, CURLcode code)
 {
 	struct upstream_pool *pool = connection->pool;
-	size_t count = pool->waiting_count;
+	bool has_others = pool->connection_count > pool->connecting_count;
+	size_t count = has_others ? 0 : pool->waiting_count;
 	struct call *call;
 
-	if (pool->connection_count > pool->connecting_count)
-		count = 0;
-	else if (pool->connecting_count > 1 && count > STREAMS_PER_CONNECTION)
+	if (pool->connecting_count > 1 && count > STREAMS_PER_CONNECTION)
 		count = STREAMS_PER_CONNECTION;
 	while (count-- > 0 && (call = upstream_pool_take_waiting(pool)))
 		fail(call, connection->easy, code, connection->error, CONNECT_TRIES_MAX);
 	connection_free(connection);
+	if (!has_others)
+		pump(pool);
 }
 
 static void on_connected(struct connection *connection, CURLcode code)
@@ -370,7 +372,6 @@ static void on_connected(struct connection *connection, CURLcode code)
 		code = CURLE_OUT_OF_MEMORY;
 	if (code != CURLE_OK) {
 		give_up(connection, code);
-		pump(pool);
 		return;
 	}
 	/* Those that it was made for have waited for it. */

@@ -9,7 +9,7 @@ import ssl
 import pytest
 from h2.errors import ErrorCodes
 
-from servers import fastcgi, http2_upstream as up, source, upstream
+from servers import fastcgi, http2_upstream as up, procfs, source, upstream
 from servers.service import PASSWORD, TIMEOUT_MS, USER, Service, good_login
 
 ANSWER_MAX = source.ceiling("ANSWER_MAX_BYTES")
@@ -279,6 +279,27 @@ def test_server_that_takes_none_for_a_while(service):
     server.on_each_wire(server.every_door)
     check_all(service, clients)
     assert server.connections <= 1
+
+
+def test_no_attempts_without_end_while_others_have_to_wait(launch):
+    """The one connection is full and no other can be made: that is tried now and then, and not as
+    often as the processor can."""
+    service = launch(settings={"BAKRYPT_TIMEOUT_MS": 10000, "BAKRYPT_CONNECT_TIMEOUT_MS": 9000})
+    server = service.upstream
+    server.every_door = up.with_streams_max(1)
+    service.check_token(service.post())
+    server.always = server.hold
+    server.requests.clear()
+    clients = log_in_at_once(service, 1)
+    server.wait_for(lambda _: server.held_count == 1)
+    server.stop_listening()
+    before = procfs.cpu_seconds(service.program.pid)
+    server.always = up.token()
+    clients += log_in_at_once(service, 5, first=1)
+    server.stopping.wait(1)
+    assert procfs.cpu_seconds(service.program.pid) - before < 0.2
+    server.release(up.token())
+    check_all(service, clients)
 
 
 @pytest.mark.parametrize("size, grant", [(1, 1), (0, 7), (0, 65535)])
