@@ -114,9 +114,11 @@ static void connection_free(struct connection *connection)
 
 /* ---- calls that end, or begin anew ---- */
 
+/* Before those that came later: otherwise some would be refused again and again. */
 static void wait_again(struct call *call)
 {
 	struct upstream_pool *pool = call->pool;
+	struct call *earlier = TAILQ_LAST(&pool->waiting, call_queue);
 
 	call->connection = NULL;
 	call->stream.body_at = 0;
@@ -128,7 +130,12 @@ static void wait_again(struct call *call)
 	call->answer.phases = (struct http_phases){0};
 	call->error[0] = '\0';
 	secret_truncate(&call->answer.body, 0);
-	TAILQ_INSERT_TAIL(&pool->waiting, call, pool_entry);
+	while (earlier && earlier->posted_us > call->posted_us)
+		earlier = TAILQ_PREV(earlier, call_queue, pool_entry);
+	if (earlier)
+		TAILQ_INSERT_AFTER(&pool->waiting, earlier, call, pool_entry);
+	else
+		TAILQ_INSERT_HEAD(&pool->waiting, call, pool_entry);
 	pool->waiting_count++;
 }
 
@@ -346,12 +353,17 @@ static void give_up(struct connection *connection, CURLcode code)
 	struct upstream_pool *pool = connection->pool;
 	bool has_others = pool->connection_count > pool->connecting_count;
 	size_t count = has_others ? 0 : pool->waiting_count;
+	struct call_queue told = TAILQ_HEAD_INITIALIZER(told);
 	struct call *call;
 
 	if (pool->connecting_count > 1 && count > STREAMS_PER_CONNECTION)
 		count = STREAMS_PER_CONNECTION;
 	while (count-- > 0 && (call = upstream_pool_take_waiting(pool)))
+		TAILQ_INSERT_TAIL(&told, call, pool_entry);
+	while ((call = TAILQ_FIRST(&told))) {
+		TAILQ_REMOVE(&told, call, pool_entry);
 		fail(call, connection->easy, code, connection->error, CONNECT_TRIES_MAX);
+	}
 	connection_free(connection);
 	if (!has_others)
 		pump(pool);

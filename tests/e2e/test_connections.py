@@ -85,6 +85,19 @@ def test_no_login_is_lost_when_nginx_ends_connections(folder, authority, has_ngi
     assert len(served) <= math.ceil(THREADS * LOGINS / requests) + 2
 
 
+@pytest.mark.parametrize("requests", [5, 7])
+def test_no_login_is_lost_when_connections_end_all_the_time(folder, authority, requests):
+    """So that a login is refused by several, one after the other."""
+    leaf = authority.leaf()
+    with http2_upstream.Http2Upstream(leaf.certificate, leaf.key) as server:
+        server.every_door = http2_upstream.with_requests_max(requests)
+        with Service(folder, authority, server=server,
+                     settings={"BAKRYPT_LOG_LEVEL": "info"}) as service:
+            assert log_in_from_all_sides(service.program, 10) == {200: THREADS * 10}
+        assert sum(server.logins().values()) == THREADS * 10
+        assert not server.faults
+
+
 # How many there are -------------------------------------------------------------------------------
 
 @pytest.mark.parametrize("logins", [STREAMS_MAX, STREAMS_MAX + 1, 350])
