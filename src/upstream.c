@@ -26,7 +26,6 @@ struct upstream {
 	CURLM *multi;
 	struct upstream_drive drive;
 	struct endpoint endpoints[2]; /* for tokens, for their revocation */
-	bool is_pooled; /* calls go by HTTP/2 connections; else each by a transfer of libcurl's */
 	struct curl_slist *headers;
 	struct loop_timer idle_timer; /* set after the last call, while there is none */
 	LIST_HEAD(call_list, call) calls;
@@ -239,6 +238,15 @@ static bool retry(struct call *call)
 	return start(call);
 }
 
+static const struct endpoint *find_endpoint(const struct upstream *upstream, const char *url)
+{
+	for (size_t i = 0; i < ENDPOINTS; i++) {
+		if (strcmp(upstream->endpoints[i].url, url) == 0)
+			return &upstream->endpoints[i];
+	}
+	return NULL;
+}
+
 /* For one call libcurl does as well, and needs one connection whatever the server speaks; a pool
  * finds that out first. */
 static bool may_be_pooled(const struct upstream *upstream)
@@ -249,11 +257,12 @@ static bool may_be_pooled(const struct upstream *upstream)
 /* A server that did not speak HTTP/2 may have learned to. */
 static void learn_version(struct call *call)
 {
+	const struct endpoint *endpoint = find_endpoint(call->upstream, call->url);
 	long version = 0;
 
 	curl_easy_getinfo(call->easy, CURLINFO_HTTP_VERSION, &version);
-	if (version == CURL_HTTP_VERSION_2_0)
-		call->upstream->is_pooled = may_be_pooled(call->upstream);
+	if (endpoint && version == CURL_HTTP_VERSION_2_0)
+		endpoint->pool->is_http1 = false;
 }
 
 static void on_transfer_done(struct call *call, CURLcode code)
@@ -283,15 +292,6 @@ static void on_deadline(struct loop_timer *timer)
 
 /* ---- which way a call goes ---- */
 
-static const struct endpoint *find_endpoint(const struct upstream *upstream, const char *url)
-{
-	for (size_t i = 0; i < ENDPOINTS; i++) {
-		if (strcmp(upstream->endpoints[i].url, url) == 0)
-			return &upstream->endpoints[i];
-	}
-	return NULL;
-}
-
 static void begin_transfer(struct call *call)
 {
 	call->pool = NULL;
@@ -305,7 +305,7 @@ static void begin(struct call *call)
 {
 	const struct endpoint *endpoint = find_endpoint(call->upstream, call->url);
 
-	if (!call->upstream->is_pooled || !endpoint) {
+	if (!may_be_pooled(call->upstream) || !endpoint || endpoint->pool->is_http1) {
 		begin_transfer(call);
 		return;
 	}
@@ -314,15 +314,13 @@ static void begin(struct call *call)
 	upstream_pool_post(call->pool, call);
 }
 
-void upstream_fall_back(struct upstream *upstream)
+void upstream_fall_back(struct upstream_pool *pool)
 {
 	struct call *call;
 
-	upstream->is_pooled = false;
-	for (size_t i = 0; i < ENDPOINTS; i++) {
-		while ((call = upstream_pool_take_waiting(upstream->endpoints[i].pool)))
-			begin_transfer(call);
-	}
+	pool->is_http1 = true;
+	while ((call = upstream_pool_take_waiting(pool)))
+		begin_transfer(call);
 }
 
 /* ---- libcurl on the loop ---- */
@@ -462,7 +460,6 @@ struct upstream *upstream_open(struct loop *loop, const struct config *config, l
 	upstream->config = config;
 	upstream->connections_max = connections_max;
 	upstream->idle_timer.on_fire = on_idle;
-	upstream->is_pooled = may_be_pooled(upstream);
 	upstream->trust = trust_find(config->ca_file, "");
 	LIST_INIT(&upstream->calls);
 	LIST_INIT(&upstream->sending);

@@ -85,6 +85,6 @@ CURL *upstream_make_transfer(const struct upstream *upstream);
 void upstream_end(struct call *call);
 
 /* The server does not speak HTTP/2: the calls that wait go by transfers, and all that follow. */
-void upstream_fall_back(struct upstream *upstream);
+void upstream_fall_back(struct upstream_pool *pool);
 
 #endif

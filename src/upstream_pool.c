@@ -377,7 +377,7 @@ static void on_connected(struct connection *connection, CURLcode code)
 
 	if (code == CURLE_OK && !tls_is_http2(&connection->tls)) {
 		connection_free(connection);
-		upstream_fall_back(pool->upstream);
+		upstream_fall_back(pool);
 		return;
 	}
 	if (code == CURLE_OK && !begin(connection))

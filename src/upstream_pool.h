@@ -27,6 +27,7 @@ struct upstream_pool {
 	struct loop *loop;
 	const char *url;           /* of the server; borrowed */
 	size_t connections_max;    /* of these */
+	bool is_http1;             /* the server is known not to speak HTTP/2: no calls for here */
 	struct call_queue waiting; /* for room on a connection */
 	size_t waiting_count;
 	struct connection_list connecting; /* those being made */

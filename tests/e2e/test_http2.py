@@ -357,3 +357,17 @@ def test_server_that_does_not_speak_http2(start, authority, protocols):
             service.check_token(service.post())
         # The first was to find out.
         assert (len(server.requests), server.connections) == (3, 2)
+
+
+def test_each_server_is_spoken_to_in_its_own_way(launch, authority):
+    """Tokens come by HTTP/2, and are revoked at a host that speaks HTTP/1.1 alone."""
+    leaf = authority.leaf()
+    with upstream.Upstream(leaf.certificate, leaf.key) as revoker:
+        revoker.always = upstream.status(200, "{}", "application/json")
+        service = launch(settings={"BAKRYPT_REVOKE_URL": revoker.url})
+        for _ in range(2):
+            service.check_token(service.post())
+            logout = service.post(json.dumps({"refresh_token": "kennwort"}), target="/logout")
+            assert logout.status == 204
+        assert len(revoker.requests) == 2
+    assert service.upstream.connections == 1
