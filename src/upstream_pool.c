@@ -233,14 +233,15 @@ static void on_ready(struct loop_io *io, uint32_t events)
 	ssize_t len;
 
 	(void)events;
-	connection->heard_us = loop_clock_us();
 	note_unsent(connection);
 	while (!connection->is_lost &&
 	       (len = tls_read(&connection->tls, input, sizeof(input))) != TLS_LATER) {
 		bool is_good = len > 0 && http2_receive(connection->http2, input, (size_t)len);
 
-		if (len > 0)
+		if (len > 0) {
+			connection->heard_us = loop_clock_us();
 			wipe(input, (size_t)len);
+		}
 		if (!is_good)
 			lose(connection,
 			     len > 0 ? "what came is not HTTP/2" : "the connection was closed");
@@ -480,13 +481,25 @@ static void post_on(struct connection *connection, struct call *call)
 	settle(connection);
 }
 
+/* One with room, the last used first; NULL for none. One that was idle for long is not used. */
+static struct connection *find_room(struct upstream_pool *pool)
+{
+	uint64_t now_us = loop_clock_us();
+	struct connection *connection;
+
+	while ((connection = LIST_FIRST(&pool->roomy)) && connection->call_count == 0 &&
+	       now_us > connection->heard_us + UPSTREAM_IDLE_MS * UINT64_C(1000))
+		lose(connection, "");
+	return connection;
+}
+
 /* Ends when nothing waits, or nothing can be done for it now. */
 static void pump(struct upstream_pool *pool)
 {
 	struct connection *connection;
 	struct call *call;
 
-	while (pool->waiting_count > 0 && (connection = LIST_FIRST(&pool->roomy)))
+	while (pool->waiting_count > 0 && (connection = find_room(pool)))
 		post_on(connection, upstream_pool_take_waiting(pool));
 	while (pool->waiting_count > pool->connecting_count * STREAMS_PER_CONNECTION &&
 	       pool->connection_count < pool->connections_max) {
@@ -565,6 +578,8 @@ void upstream_pool_forget(struct call *call, bool is_late)
 	note_unsent(connection);
 	if (connection->is_leaving && connection->call_count == 0)
 		lose(connection, "");
+	if (is_late)
+		pump(pool);
 }
 
 void upstream_pool_drop(struct upstream_pool *pool)

@@ -371,3 +371,25 @@ def test_each_server_is_spoken_to_in_its_own_way(launch, authority):
             assert logout.status == 204
         assert len(revoker.requests) == 2
     assert service.upstream.connections == 1
+
+
+# Connections that may have died unseen -------------------------------------------------------------
+
+def test_connection_that_was_idle_for_long_is_not_used(launch):
+    """While others are: the idle one may have been forgotten by what is in between."""
+    service = launch(settings={"BAKRYPT_TIMEOUT_MS": 60000})
+    server = service.upstream
+    server.every_door = up.with_streams_max(1)
+    service.check_token(service.post())
+    server.requests.clear()
+    server.always = server.hold
+    clients = log_in_at_once(service, 2)
+    server.wait_for(lambda _: server.held_count == 2)
+    assert server.connections == 2
+    server.release(up.token(), 1)  # one is idle now, and one is busy
+    server.stopping.wait(source.ceiling("UPSTREAM_IDLE_MS") / 1000 + 0.5)
+    server.always = up.token()
+    clients += log_in_at_once(service, 1, first=2)
+    server.wait_for(lambda _: server.connections == 3)
+    server.release(up.token())
+    check_all(service, clients)
