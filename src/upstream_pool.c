@@ -161,17 +161,23 @@ static void fail(struct call *call, CURL *easy, CURLcode code, const char *reaso
 	}
 }
 
-/* A connection is of no more use, and with it go the calls on it. */
+/* A connection is of no more use: it is freed at the turn's end. */
+static void discard(struct connection *connection)
+{
+	connection->is_lost = true;
+	retire(connection);
+	note_unsent(connection);
+	settle(connection);
+}
+
+/* And with it go the calls on it. */
 static void lose(struct connection *connection, const char *reason)
 {
 	struct call *call;
 
 	if (connection->is_lost)
 		return;
-	connection->is_lost = true;
-	retire(connection);
-	note_unsent(connection);
-	settle(connection);
+	discard(connection);
 	while ((call = TAILQ_FIRST(&connection->calls))) {
 		leave(call);
 		fail(call, NULL, CURLE_RECV_ERROR, reason, CONNECT_TRIES_MAX);
@@ -489,7 +495,7 @@ static struct connection *find_room(struct upstream_pool *pool)
 
 	while ((connection = LIST_FIRST(&pool->roomy)) && connection->call_count == 0 &&
 	       now_us > connection->heard_us + UPSTREAM_IDLE_MS * UINT64_C(1000))
-		lose(connection, "");
+		discard(connection);
 	return connection;
 }
 
