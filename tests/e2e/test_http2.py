@@ -4,40 +4,33 @@ A scripted server answers. Each test looks at the reply, at its log line, at how
 has looked at the login (never twice), and at whether the next login works.
 """
 import json
-import ssl
 
 import pytest
 from h2.errors import ErrorCodes
 
 from servers import fastcgi, http2_upstream as up, procfs, source, upstream
-from servers.service import PASSWORD, TIMEOUT_MS, USER, Service, good_login
+from servers.service import PASSWORD, TIMEOUT_MS, USER, good_login
 
 ANSWER_MAX = source.ceiling("ANSWER_MAX_BYTES")
 HEAD_MAX = source.ceiling("ANSWER_HEAD_MAX_BYTES")
 REFUSED_TRIES_MAX = source.ceiling("REFUSED_TRIES_MAX")
 SOON_MS = TIMEOUT_MS / 2  # a call that ends sooner has not waited for its time-out
-TOKEN = json.dumps(up.token_members())
 
 
 @pytest.fixture(name="launch")
-def launcher(folder, authority):
-    """Starts a program before a server of its own, for one test. At the end both are well."""
-    started = []
+def launcher(start, authority):
+    """As start(), with a server by HTTP/2, which is found to have no complaints at the end."""
+    servers = []
 
     def launch(*, settings=None, **options):
         leaf = authority.leaf()
-        server = up.Http2Upstream(leaf.certificate, leaf.key, **options)
-        service = Service(folder, authority, server=server, settings=settings)
-        started.append(service.__enter__())
-        return service
+        servers.append(up.Http2Upstream(leaf.certificate, leaf.key, **options))
+        return start(server=servers[-1], settings=settings)
 
     yield launch
-    for service in started:
-        service.check_alive()
-        service.__exit__()
-        service.upstream.stop()
-        assert service.program.returncode == 0
-        assert not service.upstream.faults
+    for server in servers:
+        server.stop()
+        assert not server.faults
 
 
 @pytest.fixture(name="service")
@@ -347,10 +340,7 @@ def test_writes_that_have_to_wait(launch):
                          ids=["http/1.1", "another", "no ALPN"])
 def test_server_that_does_not_speak_http2(start, authority, protocols):
     leaf = authority.leaf()
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(leaf.certificate, leaf.key)
-    if protocols:
-        context.set_alpn_protocols(protocols)
+    context = upstream.server_context(leaf.certificate, leaf.key, protocols=protocols)
     with upstream.Upstream(context=context) as server:
         service = start(server=server)
         for _ in range(3):

@@ -18,17 +18,15 @@ import collections
 import contextlib
 import json
 import socket
-import ssl
-import struct
 import threading
-from collections import deque
 from dataclasses import dataclass, field
 from urllib.parse import parse_qs
 
 from h2 import config, connection, errors, events, exceptions, settings
 from hyperframe import frame
 
-from servers.upstream import GOSSIP_HEADERS, HOST, PATH, token_members
+from servers import upstream
+from servers.upstream import GOSSIP_HEADERS, token_members
 
 JSON = "application/json"
 WINDOW_MAX = 2**31 - 1
@@ -50,12 +48,11 @@ class Stream:
         return parse_qs(self.body.decode())["username"][0]
 
 
-class Wire:
+class Wire(upstream.Wire):
     """One accepted connection, as the behaviours see it. All of it under its lock."""
 
-    def __init__(self, plain, number, server):
-        self.number = number
-        self.server = server
+    def __init__(self, plain, number, stopping):
+        super().__init__(plain, number, stopping)
         self.lock = threading.RLock()
         self.streams = {}
         self.served = 0
@@ -64,22 +61,10 @@ class Wire:
         self.requests_max = None  # after so many it takes no more
         self.is_deaf = False  # takes no more requests, after a farewell
         self.is_begun = False
-        self.is_open = True
         self.h2 = connection.H2Connection(config.H2Configuration(
             client_side=False, validate_outbound_headers=False,
             normalize_outbound_headers=False))
-        self._plain = plain
-        self._stream = plain
         self._unsent = {}  # the rest of bodies, by stream
-
-    def start_tls(self, context):
-        self._stream = context.wrap_socket(self._plain, server_side=True)
-
-    def read(self):
-        return self._stream.recv(65536)
-
-    def send(self, data):
-        self._stream.sendall(data)
 
     def take_output(self):
         """What the library has to say, and of bodies what the windows let through."""
@@ -117,98 +102,37 @@ class Wire:
         except exceptions.StreamClosedError:
             pass  # the program has had enough of it
 
-    def close(self):
-        """Hangs up, with TLS's own farewell."""
-        self.is_open = False
-        with contextlib.suppress(OSError, ValueError):
-            self._stream.settimeout(0.2)
-            self._stream.unwrap()
-        self.cut_off()
-        self._stream.close()
-
-    def reset(self):
-        self.is_open = False
-        with contextlib.suppress(OSError):
-            self._stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        self._stream.close()
-
-    def cut_off(self):
-        """Wakes a thread that is stuck in a read or write."""
-        for each in (self._plain, self._stream):
-            with contextlib.suppress(OSError):
-                each.shutdown(socket.SHUT_RDWR)
-
     def open_streams(self):
         return sum(1 for stream in self.streams.values() if not stream.is_over)
 
 
-class Http2Upstream:
+class Http2Upstream(upstream.Scripted):
     """The server. certificate, key: PEM files. receive_buffer, segment: bytes, for one that makes
     the program's writes wait."""
 
     def __init__(self, certificate, key, *, receive_buffer=None, segment=None):
-        self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        self._context.set_alpn_protocols(["h2"])
-        self._context.load_cert_chain(certificate, key)
-        self._listener = socket.socket()
-        if receive_buffer:
-            self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
-        if segment:
-            self._listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, segment)
-        self._listener.bind((HOST, 0))
-        self._listener.listen(1024)
-        self.port = self._listener.getsockname()[1]
-        self.url = f"https://{HOST}:{self.port}{PATH}"
-        self._changed = threading.Condition()
-        self.stopping = threading.Event()
-        self._threads = []
-        self._wires = []
+        self._context = upstream.server_context(certificate, key, protocols=["h2"])
         self.faults = []  # the program's, against the protocol
-        self.reset()
-        self._start(self._accept)
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.stop()
+        listener = socket.socket()
+        if receive_buffer:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+        if segment:
+            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, segment)
+        listener.bind((upstream.HOST, 0))
+        listener.listen(1024)
+        super().__init__(listener)
 
     def reset(self):
-        """Forgets what was received and scripted. Connections stay."""
-        self.requests = []  # streams, those that were refused included
-        self.connections = 0  # accepted since
+        super().reset()  # requests are streams, those that were refused included
         self.pings = 0  # answered by the program
         self.always = token()
         self.every_door = as_usual
-        self._replies = deque()
-        self._doors = deque()
         self._held = []
-
-    def script(self, *behaviours):
-        self._replies.extend(behaviours)
-
-    def doors(self, *doors):
-        self._doors.extend(doors)
-
-    @property
-    def open_connections(self):
-        return len(self._wires)
 
     def logins(self):
         """How often each user's login was looked at."""
         return collections.Counter(stream.user for stream in self.requests
                                    if stream.is_whole and not stream.is_refused)
-
-    def wait_for(self, condition, seconds=10.0):
-        """Waits until condition(self) holds; looked at whenever something arrives."""
-        with self._changed:
-            assert self._changed.wait_for(lambda: condition(self), seconds), "it never came"
-
-    def note(self, change):
-        """Changes something that others wait for."""
-        with self._changed:
-            change()
-            self._changed.notify_all()
 
     def hold(self, wire, stream):
         """A behaviour: keeps the request until release()."""
@@ -234,42 +158,10 @@ class Http2Upstream:
                     action(wire)
                     wire.flush()
 
-    def stop_listening(self):
-        """Further connections are refused; those that are open stay."""
-        with contextlib.suppress(OSError):
-            self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
+    def make_wire(self, plain, number):
+        return Wire(plain, number, self.stopping)
 
-    def stop(self):
-        self.stopping.set()
-        self.stop_listening()
-        for wire in list(self._wires):
-            wire.cut_off()
-        for thread in self._threads:
-            thread.join(5)
-
-    def _start(self, target, *arguments):
-        thread = threading.Thread(target=target, args=arguments, daemon=True)
-        self._threads.append(thread)
-        thread.start()
-
-    def _accept(self):
-        number = 0
-        while True:
-            try:
-                plain, _ = self._listener.accept()
-            except OSError:
-                return
-            number += 1
-            plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            wire = Wire(plain, number, self)
-            with self._changed:
-                self.connections += 1
-                self._wires.append(wire)
-                self._changed.notify_all()
-            self._start(self._serve, wire)
-
-    def _serve(self, wire):
+    def serve(self, wire):
         try:
             with wire.lock:
                 wire.start_tls(self._context)
@@ -286,12 +178,6 @@ class Http2Upstream:
                     self._take(wire, data)
         except exceptions.ProtocolError as error:
             self.note(lambda: self.faults.append(error))
-        except (OSError, ValueError):
-            pass
-        finally:
-            if wire.is_open:
-                wire.close()
-            self.note(lambda: self._wires.remove(wire))
 
     def _take(self, wire, data):
         for event in wire.h2.receive_data(data):

@@ -126,16 +126,16 @@ class Wire:
         return bool(data)
 
 
-class Upstream:
-    """The server. certificate, key: PEM files. context: replaces both, for other TLS versions."""
+class Scripted:
+    """What scripted servers share: a listener, and a thread for each connection. Subclasses define
+    make_wire(plain, number) and serve(wire), which closes it."""
 
-    def __init__(self, certificate=None, key=None, *, context=None, port=0):
-        self._context = context or server_context(certificate, key)
-        self._listener = socket.create_server((HOST, port), backlog=1024)
+    def __init__(self, listener):
+        self._listener = listener
         self.port = self._listener.getsockname()[1]
         self.url = f"https://{HOST}:{self.port}{PATH}"
         self._changed = threading.Condition()
-        self._stopping = threading.Event()
+        self.stopping = threading.Event()
         self._threads = []
         self._wires = []
         self.reset()
@@ -151,8 +151,6 @@ class Upstream:
         """Forgets what was received and scripted. Connections stay."""
         self.requests = []
         self.connections = 0  # accepted since
-        self.handshakes_failed = []  # the exceptions
-        self.always = token()
         self._replies = deque()
         self._doors = deque()
 
@@ -171,24 +169,33 @@ class Upstream:
         with self._changed:
             assert self._changed.wait_for(lambda: condition(self), seconds), "it never came"
 
-    def wait_for_requests(self, count, seconds=10.0):
-        self.wait_for(lambda upstream: len(upstream.requests) >= count, seconds)
-        return self.requests
+    def note(self, change):
+        """Changes something that others wait for."""
+        with self._changed:
+            change()
+            self._changed.notify_all()
 
-    def hang_up_idle(self):
-        """Closes every open connection from this side."""
-        for wire in list(self._wires):
-            wire.cut_off()
-
-    def stop(self):
-        self._stopping.set()
+    def stop_listening(self):
+        """Further connections are refused; those that are open stay."""
         with contextlib.suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
+
+    def stop(self):
+        self.stopping.set()
+        self.stop_listening()
         for wire in list(self._wires):
             wire.cut_off()
         for thread in self._threads:
             thread.join(5)
+
+    def make_wire(self, plain, number):
+        """Under the lock of wait_for()."""
+        raise NotImplementedError
+
+    def serve(self, wire):
+        """In a thread of its own."""
+        raise NotImplementedError
 
     def _start(self, target, *arguments):
         thread = threading.Thread(target=target, args=arguments, daemon=True)
@@ -204,34 +211,59 @@ class Upstream:
                 return
             number += 1
             plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            wire = Wire(plain, number, self._stopping)
             with self._changed:
+                wire = self.make_wire(plain, number)
                 self.connections += 1
                 self._wires.append(wire)
-                door = self._doors.popleft() if self._doors else None
                 self._changed.notify_all()
-            self._start(self._serve, wire, door)
+            self._start(self._run, wire)
 
-    def _serve(self, wire, door):
+    def _run(self, wire):
         try:
-            if door:
-                door(wire)
-            if wire.is_open:
-                wire.start_tls(self._context)
-                while wire.is_open and self._serve_one(wire):
-                    pass
-        except ssl.SSLError as error:
-            with self._changed:
-                self.handshakes_failed.append(error)
-                self._changed.notify_all()
+            self.serve(wire)
         except (OSError, ValueError):
             pass
         finally:
             if wire.is_open:
                 wire.close(politely=False)
-            with self._changed:
-                self._wires.remove(wire)
-                self._changed.notify_all()
+            self.note(lambda: self._wires.remove(wire))
+
+
+class Upstream(Scripted):
+    """The server. certificate, key: PEM files. context: replaces both, for other TLS versions."""
+
+    def __init__(self, certificate=None, key=None, *, context=None, port=0):
+        self._context = context or server_context(certificate, key)
+        super().__init__(socket.create_server((HOST, port), backlog=1024))
+
+    def reset(self):
+        super().reset()
+        self.handshakes_failed = []  # the exceptions
+        self.always = token()
+
+    def wait_for_requests(self, count, seconds=10.0):
+        self.wait_for(lambda upstream: len(upstream.requests) >= count, seconds)
+        return self.requests
+
+    def hang_up_idle(self):
+        """Closes every open connection from this side."""
+        for wire in list(self._wires):
+            wire.cut_off()
+
+    def make_wire(self, plain, number):
+        wire = Wire(plain, number, self.stopping)
+        wire.door = self._doors.popleft() if self._doors else as_usual
+        return wire
+
+    def serve(self, wire):
+        try:
+            wire.door(wire)
+            if wire.is_open:
+                wire.start_tls(self._context)
+                while wire.is_open and self._serve_one(wire):
+                    pass
+        except ssl.SSLError as error:
+            self.note(lambda: self.handshakes_failed.append(error))
 
     def _serve_one(self, wire):
         request = wire.read_request()
@@ -245,10 +277,12 @@ class Upstream:
         return True
 
 
-def server_context(certificate, key, *, newest=None, ciphers=None):
-    """A TLS context. newest: the newest version spoken, also one that OpenSSL frowns upon."""
+def server_context(certificate, key, *, newest=None, ciphers=None, protocols=("http/1.1",)):
+    """A TLS context. newest: the newest version spoken, also one that OpenSSL frowns upon.
+    protocols: by ALPN; none: the server does not know ALPN."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.set_alpn_protocols(["http/1.1"])
+    if protocols:
+        context.set_alpn_protocols(protocols)
     if newest:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)
