@@ -504,6 +504,8 @@ void upstream_close(struct upstream *upstream)
 
 	if (!upstream)
 		return;
+	for (size_t i = 0; i < ENDPOINTS; i++)
+		upstream->endpoints[i].own_pool.connections_max = 0; /* none is begun any more */
 	while ((call = LIST_FIRST(&upstream->calls))) {
 		if (call->pool)
 			upstream_pool_forget(call, false);
