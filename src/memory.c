@@ -1,10 +1,14 @@
 #include "memory.h"
 
+#include <link.h>
 #include <malloc.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 /* The sanitizers bring an allocator of their own, and read the process by ptrace. */
 #ifndef __SANITIZE_ADDRESS__
@@ -96,7 +100,27 @@ bool memory_is_there(size_t bytes)
 	return is_there;
 }
 
+/* Pages of a library or the program itself that are only read: the kernel has them in its cache,
+ * and brings back what is wanted again. */
+static int let_go(struct dl_phdr_info *object, size_t size, void *context)
+{
+	const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+
+	(void)size;
+	(void)context;
+	for (int i = 0; i < object->dlpi_phnum; i++) {
+		const ElfW(Phdr) *part = &object->dlpi_phdr[i];
+		uintptr_t begin = (object->dlpi_addr + part->p_vaddr) & ~(page - 1);
+		uintptr_t end = object->dlpi_addr + part->p_vaddr + part->p_filesz;
+
+		if (part->p_type == PT_LOAD && !(part->p_flags & PF_W))
+			madvise((void *)begin, end - begin, MADV_DONTNEED);
+	}
+	return 0;
+}
+
 void memory_trim(void)
 {
 	malloc_trim(0);
+	dl_iterate_phdr(let_go, NULL);
 }

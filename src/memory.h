@@ -18,7 +18,9 @@ void memory_protect(void);
 /* Whether malloc() would give so much in one piece. */
 bool memory_is_there(size_t bytes);
 
-/* Gives free memory back to the kernel, where idle time makes the cost not matter. */
+/* Gives free memory back to the kernel, and lets go of what was touched of the program and its
+ * libraries: at the start and where nothing is to do, when the cost does not matter. What is used
+ * again costs a fault a page, altogether less than a millisecond. */
 void memory_trim(void);
 
 #endif

@@ -18,6 +18,7 @@
 #include "listener.h"
 #include "log.h"
 #include "loop.h"
+#include "memory.h"
 #include "upstream.h"
 #include "workers.h"
 
@@ -373,6 +374,7 @@ static int run_loop(void *context)
 	if (build(service, &fault)) {
 		if (service->options->workers == 1)
 			log_start(service);
+		memory_trim();
 		has_run = loop_run(service->loop);
 	} else {
 		log_event(LOG_CRIT, "start_failed", fault ? fault : strerror(errno));

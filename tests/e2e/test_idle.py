@@ -1,5 +1,7 @@
-"""A program with nothing to do does nothing: it makes no system call, and so wakes no processor."""
+"""A program with nothing to do does nothing: it makes no system call, and so wakes no processor. It
+keeps little memory."""
 import contextlib
+import os
 import time
 
 import pytest
@@ -9,6 +11,7 @@ from servers.process import wait_until
 from servers.service import good_login
 
 QUIET_S = 3.0
+RESIDENT_KIB = 6 * 1024
 IDLE_S = source.ceiling("UPSTREAM_IDLE_MS") / 1000
 
 
@@ -25,9 +28,18 @@ def check_quiet(pid):
     wait_until(is_quiet, 3 * QUIET_S, f"nothing wakes it for {QUIET_S} s")
 
 
+def check_small(pid):
+    if os.environ.get("BAKRYPT_LOGIN_SANITIZED") != "1":
+        wait_until(lambda: int(procfs.status(pid, "VmRSS").split()[0]) <= RESIDENT_KIB, 5,
+                   f"it keeps no more than {RESIDENT_KIB} KiB")
+
+
 @pytest.mark.parametrize("workers", [1, 2])
 def test_before_the_first_login(start, workers):
-    check_quiet(start(arguments=("--workers", workers)).program.pid)
+    pid = start(arguments=("--workers", workers)).program.pid
+    check_quiet(pid)
+    for each in procfs.children(pid) or [pid]:
+        check_small(each)
 
 
 def test_between_logins(start):
@@ -47,3 +59,4 @@ def test_after_the_last_login_was_forgotten(start):
     service.check_token(service.post())
     wait_until(lambda: not service.upstream.open_connections, IDLE_S + 5, "connections are dropped")
     check_quiet(service.program.pid)
+    check_small(service.program.pid)
