@@ -43,6 +43,8 @@ static int want_timer(CURLM *multi, long timeout_ms, void *context)
 	return 0;
 }
 
+/* Always 0: at anything else libcurl gives up all transfers, for good. One whose socket cannot be
+ * watched, for want of memory, ends by its deadline. */
 static int want_socket(CURL *easy, curl_socket_t fd, int what, void *context, void *attached)
 {
 	struct upstream_drive *drive = context;
@@ -57,16 +59,18 @@ static int want_socket(CURL *easy, curl_socket_t fd, int what, void *context, vo
 		free(watch);
 		return 0;
 	}
-	if (watch)
-		return loop_change(drive->loop, &watch->io, events) ? 0 : -1;
+	if (watch) {
+		loop_change(drive->loop, &watch->io, events);
+		return 0;
+	}
 	watch = calloc(1, sizeof(*watch));
 	if (!watch)
-		return -1;
+		return 0;
 	watch->io = (struct loop_io){.fd = fd, .on_ready = on_watch_ready};
 	watch->drive = drive;
 	if (!loop_add(drive->loop, &watch->io, events)) {
 		free(watch);
-		return -1;
+		return 0;
 	}
 	curl_multi_assign(drive->multi, fd, watch);
 	return 0;
