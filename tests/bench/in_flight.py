@@ -7,15 +7,15 @@ import resource
 from bench import load, others, ours, tree, upstream
 
 OTHER_FILES = 600  # descriptors that are for no login in flight
+DOOR_SHARE = 5 / 8  # of the program's descriptors: for the web server's connections
 FLOOR = others.Floor
 OURS = ours.Ours
 
 
 def most_clients():
-    """As many as the program has room for: its descriptors are for the web server's connections by
-    one half, and for the token server's by the other."""
+    """As many as the program has room for."""
     files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-    return min(upstream.CLIENTS_MAX, (files - OTHER_FILES) // 2)
+    return min(upstream.CLIENTS_MAX, int((files - OTHER_FILES) * DOOR_SHARE))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,10 +47,12 @@ class Case:
 @dataclasses.dataclass(frozen=True)
 class Flight:
     """What came of a case. cpu_per_1000: CPU seconds per 1000 logins, once all clients were at it;
-    rss_per_login: bytes of the program alone that each login in flight added at most."""
+    upstream_busy: the token server's CPU seconds in each second; rss_per_login: bytes of the
+    program alone that each login in flight added at most."""
     case: Case
     outcome: load.Outcome
     cpu_per_1000: float
+    upstream_busy: float
     connections: int
     rss_per_login: float
 
@@ -87,15 +89,17 @@ def measure(place, case, seconds):
         marks = []
 
         def on_mark():
-            marks.append((subject.cpu_seconds(), place.upstream.connections() - opened,
+            marks.append((subject.cpu_seconds(), tree.cpu_seconds(place.upstream.pid),
+                          place.upstream.connections() - opened,
                           tree.peak_rss_bytes(pid) - idle_rss))
 
         outcome = load.closed(place, subject.port, clients=case.clients,
                               seconds=whole_waits(seconds, case.delay_s),
                               warm_s=max(2, 2 * case.delay_s), on_mark=on_mark)
-        (cpu_before, *_), (cpu_after, connections, rss) = marks
+        (cpu_before, upstream_before, *_), (cpu_after, upstream_after, connections, rss) = marks
         logins = outcome.logins
         return Flight(case, outcome, 1000 * (cpu_after - cpu_before) / logins if logins else None,
+                      (upstream_after - upstream_before) / outcome.seconds,
                       connections, rss / case.clients)
 
 
