@@ -296,8 +296,9 @@ static void hold_signals(void)
 
 /* ---- one loop ---- */
 
-/* The descriptors, shared out: a half for the web server's connections, a half for the token
- * server's, and the rest. */
+/* The descriptors, shared out: three eighths for the token server's connections, of which a login
+ * in flight takes a hundredth over HTTP/2 and one over HTTP/1.1, and what is left for the web
+ * server's, which are there between logins too. */
 static void share_descriptors(long *ret_upstream, long *ret_door)
 {
 	struct rlimit limit = {1024, 1024};
@@ -309,8 +310,10 @@ static void share_descriptors(long *ret_upstream, long *ret_door)
 	getrlimit(RLIMIT_NOFILE, &limit);
 	total = limit.rlim_cur > 2 * CONNECTIONS_MAX ? 2 * CONNECTIONS_MAX : (long)limit.rlim_cur;
 	total = total > SPARE_FDS + 2 ? total - SPARE_FDS : 2;
-	*ret_upstream = total / 2;
+	*ret_upstream = total > 2 ? total * 3 / 8 : 1;
 	*ret_door = total - *ret_upstream;
+	if (*ret_door > CONNECTIONS_MAX)
+		*ret_door = CONNECTIONS_MAX;
 }
 
 static bool build(struct service *service, const char **ret_fault)
