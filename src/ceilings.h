@@ -104,6 +104,9 @@
 #define UPLOAD_BUFFER_BYTES (16 * 1024L)
 #define DOWNLOAD_BUFFER_BYTES 2048L
 
+/* Transfers, each with a connection, among which libcurl looks for one that is free. */
+#define LANE_TRANSFERS 64
+
 /* Transfers kept ready for further logins, up to 25 KB each. */
 #define SPARE_TRANSFERS_MAX 64
 

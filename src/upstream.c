@@ -9,7 +9,7 @@
 #include "memory.h"
 #include "trust.h"
 #include "upstream_call.h"
-#include "upstream_drive.h"
+#include "upstream_lanes.h"
 #include "upstream_pool.h"
 
 /* One of the two addresses that forms are posted to. */
@@ -23,8 +23,7 @@ struct endpoint {
 struct upstream {
 	struct loop *loop;
 	const struct config *config;
-	CURLM *multi;
-	struct upstream_drive drive;
+	struct upstream_lanes lanes;
 	struct endpoint endpoints[2]; /* for tokens, for their revocation */
 	struct curl_slist *headers;
 	struct loop_timer idle_timer; /* set after the last call, while there is none */
@@ -166,8 +165,10 @@ static bool start(struct call *call)
 		call->easy = upstream->spare[--upstream->spare_count];
 	else
 		call->easy = upstream_make_transfer(upstream);
-	return call->easy && set_up_call(call->easy, call) &&
-	       curl_multi_add_handle(upstream->multi, call->easy) == CURLM_OK;
+	if (!call->easy || !set_up_call(call->easy, call))
+		return false;
+	call->lane = upstream_lanes_add(&upstream->lanes, call->easy);
+	return call->lane != NULL;
 }
 
 /* Only one that ended well can be sure to have nothing left over in it. */
@@ -177,7 +178,9 @@ static void release_transfer(struct call *call, bool is_good)
 
 	if (!call->easy)
 		return;
-	curl_multi_remove_handle(upstream->multi, call->easy);
+	if (call->lane)
+		upstream_lanes_remove(call->lane, call->easy);
+	call->lane = NULL;
 	curl_easy_setopt(call->easy, CURLOPT_ERRORBUFFER, NULL);
 	if (is_good && upstream->spare_count < SPARE_TRANSFERS_MAX)
 		upstream->spare[upstream->spare_count++] = call->easy;
@@ -326,14 +329,14 @@ void upstream_fall_back(struct upstream_pool *pool)
 /* ---- libcurl on the loop ---- */
 
 /* Takes the transfers that have ended. */
-static void collect(struct upstream_drive *drive)
+static void collect(struct upstream_lanes *lanes, CURLM *multi)
 {
-	struct upstream *upstream = CONTAINER(drive, struct upstream, drive);
+	struct upstream *upstream = CONTAINER(lanes, struct upstream, lanes);
 	CURLMsg *message;
 	int rest;
 
 	forget_sent(upstream);
-	while ((message = curl_multi_info_read(upstream->multi, &rest))) {
+	while ((message = curl_multi_info_read(multi, &rest))) {
 		struct call *call = NULL;
 		CURLcode code = message->data.result;
 
@@ -344,23 +347,11 @@ static void collect(struct upstream_drive *drive)
 	}
 }
 
-static bool open_multi(struct upstream *upstream)
-{
-	upstream->multi = curl_multi_init();
-	if (!upstream->multi)
-		return false;
-	upstream_drive_use(&upstream->drive, upstream->multi);
-	curl_multi_setopt(upstream->multi, CURLMOPT_PIPELINING, (long)CURLPIPE_MULTIPLEX);
-	curl_multi_setopt(upstream->multi, CURLMOPT_MAX_HOST_CONNECTIONS,
-			  upstream->connections_max);
-	curl_multi_setopt(upstream->multi, CURLMOPT_MAXCONNECTS, upstream->connections_max);
-	return true;
-}
-
 static void drop_connections(struct upstream *upstream)
 {
 	for (size_t i = 0; i < ENDPOINTS; i++)
 		upstream_pool_drop(&upstream->endpoints[i].own_pool);
+	upstream_lanes_drop(&upstream->lanes);
 }
 
 /* Nothing to do for a while: drop the connections, which would be too old soon, and with them the
@@ -368,7 +359,6 @@ static void drop_connections(struct upstream *upstream)
 static void on_idle(struct loop_timer *timer)
 {
 	struct upstream *upstream = CONTAINER(timer, struct upstream, idle_timer);
-	CURLM *old = upstream->multi;
 
 	if (upstream->on_retired) {
 		upstream->on_retired(upstream->retired_context);
@@ -376,13 +366,7 @@ static void on_idle(struct loop_timer *timer)
 	}
 	drop_spares(upstream);
 	drop_connections(upstream);
-	if (open_multi(upstream)) {
-		curl_multi_cleanup(old);
-		upstream_drive_rest(&upstream->drive);
-		memory_trim();
-	} else {
-		upstream->multi = old;
-	}
+	memory_trim();
 }
 
 /* ---- the room's doors ---- */
@@ -463,7 +447,6 @@ struct upstream *upstream_open(struct loop *loop, const struct config *config, l
 	upstream->trust = trust_find(config->ca_file, "");
 	LIST_INIT(&upstream->calls);
 	LIST_INIT(&upstream->sending);
-	upstream_drive_open(&upstream->drive, loop, collect);
 	if (!curl->ssl_version || !strstr(curl->ssl_version, "OpenSSL/") ||
 	    !(curl->features & CURL_VERSION_HTTP2) || !(curl->features & CURL_VERSION_ASYNCHDNS)) {
 		*ret_fault = "libcurl lacks OpenSSL, HTTP/2 or a resolver that does not block; "
@@ -477,9 +460,9 @@ struct upstream *upstream_open(struct loop *loop, const struct config *config, l
 	upstream->headers = curl_slist_append(NULL, "Accept: application/json");
 	if (!upstream->headers || !curl_slist_append(upstream->headers, "Expect:") ||
 	    !curl_slist_append(upstream->headers, "User-Agent: bakrypt-login/" VERSION) ||
-	    curl_global_init(CURL_GLOBAL_DEFAULT) || !open_endpoints(upstream) ||
-	    !open_multi(upstream))
+	    curl_global_init(CURL_GLOBAL_DEFAULT) || !open_endpoints(upstream))
 		goto fail;
+	upstream_lanes_open(&upstream->lanes, loop, (size_t)connections_max, collect);
 	return upstream;
 fail:
 	upstream_close(upstream);
@@ -515,8 +498,7 @@ void upstream_close(struct upstream *upstream)
 	drop_spares(upstream);
 	close_endpoints(upstream);
 	loop_timer_cancel(upstream->loop, &upstream->idle_timer);
-	curl_multi_cleanup(upstream->multi);
-	upstream_drive_rest(&upstream->drive);
+	upstream_lanes_close(&upstream->lanes);
 	curl_slist_free_all(upstream->headers);
 	free(upstream);
 	curl_global_cleanup();

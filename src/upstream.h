@@ -35,10 +35,12 @@ struct upstream_answer {
 /* Called exactly once per upstream_post(), perhaps before that returns. answer is lent. */
 typedef void upstream_done(void *context, struct upstream_answer *answer);
 
-/* A deadline for each call, one for each connection being made to two servers, and three. */
+/* A deadline for each call, one for each connection being made to two servers, one for each lane of
+ * transfers, and three. */
 #define UPSTREAM_TIMERS(config) \
 	((size_t)(config)->max_in_flight + \
-	 2 * ((size_t)(config)->max_in_flight / STREAMS_PER_CONNECTION + 1) + 3)
+	 2 * ((size_t)(config)->max_in_flight / STREAMS_PER_CONNECTION + 1) + \
+	 (size_t)(config)->max_in_flight / LANE_TRANSFERS + 1 + 3)
 
 /* Starts libcurl. config and loop are borrowed until upstream_close(). connections_max: how many
  * descriptors it may use at one time. NULL: libcurl cannot be used, and fault (one sentence, a

@@ -13,6 +13,7 @@
 #include "upstream.h"
 
 struct connection;
+struct upstream_lane;
 struct upstream_pool;
 
 /* What is wanted of an answer's header lines, as they came, cut to this length. */
@@ -41,6 +42,7 @@ struct call {
 
 	/* By a transfer of libcurl's. */
 	CURL *easy;                     /* NULL: none */
+	struct upstream_lane *lane;     /* where it runs; NULL: nowhere yet */
 	size_t body_at;                 /* bytes given to libcurl */
 	LIST_ENTRY(call) sending_entry; /* while all were, and the body is kept */
 

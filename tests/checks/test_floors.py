@@ -11,7 +11,8 @@ FLOORS = {
     0: {"config", "settings", "settings_file", "settings_source", "settings_place",
         "settings_text", "http", "form",
         "json", "loop", "listener", "gate", "http2", "tls", "trust", "terminal"},
-    1: {"oauth", "upstream", "upstream_call", "upstream_drive", "upstream_pool", "responder"},
+    1: {"oauth", "upstream", "upstream_call", "upstream_drive", "upstream_lanes", "upstream_pool",
+        "responder"},
     2: {"session"},
     3: {"gateway"},
     4: {"fastcgi", "cgi", "workers", "token", "check"},
@@ -26,7 +27,8 @@ SAME_ROOM = {
     ("settings_place", "settings"), ("settings_place", "settings_file"),
     ("settings_source", "settings_text"),
     ("http", "form"),
-    ("upstream", "upstream_call"), ("upstream_call", "upstream"), ("upstream", "upstream_drive"), ("upstream", "upstream_pool"),
+    ("upstream", "upstream_call"), ("upstream_call", "upstream"), ("upstream", "upstream_lanes"), ("upstream", "upstream_pool"),
+    ("upstream_lanes", "upstream_drive"),
     ("upstream_pool", "upstream_call"), ("upstream_pool", "upstream_drive"),
     # The cellar's own order.
     ("fault", "log"), ("log", "ceilings"), ("log", "utf8"),
@@ -36,7 +38,7 @@ SAME_ROOM = {
 # A library is known to one room, and ending the process is for few.
 ONE_ROOM = {
     r"#include <cjson/": {"oauth.c"},
-    r"#include <curl/": {"upstream_call.h", "upstream_drive.h", "upstream_pool.h"},
+    r"#include <curl/": {"upstream_call.h", "upstream_drive.h", "upstream_lanes.h", "upstream_pool.h"},
     r"#include <fcgi": {"responder.c"},
     r"#include <openssl/": {"tls.c"},
     r"#include <nghttp2/": {"http2.c"},
