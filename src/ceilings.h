@@ -127,6 +127,12 @@
 #define SETTINGS_FILE_MAX_BYTES (64 * 1024)
 #define SECRET_MAX_BYTES 4096
 
+/* An origin: the longest scheme, a host name (RFC 1035 section 2.3.4), and a port. */
+#define ORIGIN_MAX_BYTES (8 + 253 + 6)
+
+/* For how long a browser may keep the answer to a preflight request, in seconds. */
+#define PREFLIGHT_MAX_AGE "600"
+
 /* A log line; pipes take a write of up to 4096 bytes whole. */
 #define LOG_LINE_MAX_BYTES 4096
 

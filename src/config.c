@@ -64,6 +64,15 @@ const struct setting settings[SETTING_COUNT] = {
 		   .member = offsetof(struct config, proxy),
 		   .form = "http://HOST:PORT without user name and path",
 		   .help = "http://HOST:PORT of a proxy; no other variable sets one"},
+	[ALLOWED_ORIGINS] =
+		{.name = "BAKRYPT_ALLOWED_ORIGINS",
+		 .type = TYPE_ORIGINS,
+		 .member = offsetof(struct config, allowed_origins),
+		 .form = "origins such as https://example.com or https://example.com:8443, in "
+			 "small "
+			 "letters, with nothing behind, and one space between them; http for "
+			 "localhost alone",
+		 .help = "other sites whose pages may ask, one space between"},
 	[CONNECT_TIMEOUT_MS] = {.name = "BAKRYPT_CONNECT_TIMEOUT_MS",
 				.type = TYPE_INTEGER,
 				.member = offsetof(struct config, connect_timeout_ms),
@@ -102,7 +111,7 @@ struct quoted_value {
 
 static bool is_text(const struct setting *setting)
 {
-	return setting->type <= TYPE_PROXY;
+	return setting->type <= TYPE_ORIGINS;
 }
 
 static void text_set(struct settings_reading *r, char **member, const char *text)
@@ -130,6 +139,8 @@ static bool text_is_valid(enum setting_type type, const char *text)
 		return settings_text_is_scope(text);
 	case TYPE_PROXY:
 		return settings_text_is_proxy_url(text);
+	case TYPE_ORIGINS:
+		return settings_text_is_origins(text);
 	default:
 		return true;
 	}

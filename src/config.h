@@ -25,6 +25,7 @@ struct config {
 	char *scope;
 	char *ca_file;
 	char *proxy;
+	char *allowed_origins; /* with one space between */
 	long connect_timeout_ms;
 	long timeout_ms;
 	long max_in_flight;

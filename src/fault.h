@@ -38,6 +38,8 @@
 	  "Send application/json or application/x-www-form-urlencoded, in UTF-8.") \
 	X(METHOD, 405, "invalid_request", 0, "bad_method", LOG_INFO, \
 	  "This path takes another method; see Allow.") \
+	X(ORIGIN, 403, "invalid_request", 0, "bad_origin", LOG_WARN, \
+	  "Pages of that site may not ask here.") \
 	X(NOT_FOUND, 404, "invalid_request", 0, "not_found", LOG_DEBUG, "There is nothing here.") \
 	X(OVERLOADED, 503, "temporarily_unavailable", 2, "overloaded", LOG_WARN, \
 	  "Too many logins at this moment. Try again in a few seconds.") \

@@ -218,11 +218,24 @@ static enum fault guard(const struct gateway *gateway, const struct http_exchang
 		return gateway->closed;
 	if (x->route->is_health)
 		return FAULT_NONE;
+	if (!x->reply.allow_origin.text &&
+	    !origin_is_own(request->fetch_site, request->origin, request->host))
+		return FAULT_ORIGIN;
 	if (type == HTTP_MEDIA_OTHER)
 		return FAULT_CONTENT_TYPE;
 	if (request->body_state == HTTP_BODY_TOO_LARGE)
 		return FAULT_BODY_TOO_LARGE;
 	return request->body_state == HTTP_BODY_CUT ? FAULT_BODY_CUT : FAULT_NONE;
+}
+
+/* Which page it was: whoever runs a site of their own elsewhere finds it in the log. */
+static void note_origin(struct http_exchange *x)
+{
+	const struct http_request *request = &x->request;
+
+	if (request->origin && origin_is_printable(request->origin))
+		snprintf(x->note, sizeof(x->note), "origin %s is not in BAKRYPT_ALLOWED_ORIGINS",
+			 request->origin);
 }
 
 /* 204 to OPTIONS: no body, and no log line above level debug. */
@@ -232,6 +245,7 @@ static void answer_options(struct http_exchange *x, const struct gateway_route *
 
 	x->reply.status = 204;
 	x->reply.allow = route->allow;
+	x->reply.allow_methods = route->method;
 	log_open(&line, LOG_DEBUG, "options");
 	log_str(&line, "request_id", x->request_id);
 	log_str(&line, "route", route->name);
@@ -248,6 +262,9 @@ void gateway_serve(struct gateway *gateway, struct http_exchange *x)
 
 	x->answer = answer;
 	http_make_request_id(x->request_id, request->request_id);
+	if (gateway->session)
+		x->reply.allow_origin =
+			origin_find(gateway->session->config->allowed_origins, request->origin);
 	if (!route) {
 		answer(x, FAULT_NOT_FOUND);
 		return;
@@ -260,6 +277,8 @@ void gateway_serve(struct gateway *gateway, struct http_exchange *x)
 	fault = guard(gateway, x, type);
 	if (fault == FAULT_METHOD)
 		x->reply.allow = route->allow;
+	if (fault == FAULT_ORIGIN)
+		note_origin(x);
 	if (fault != FAULT_NONE && fault == gateway->closed && gateway->closed_note)
 		snprintf(x->note, sizeof(x->note), "%s", gateway->closed_note);
 	if (fault != FAULT_NONE) {

@@ -83,6 +83,23 @@ static bool write_status(struct buf *head, int status)
 	       buf_append_str(head, "\r\n");
 }
 
+/* Cross-origin resource sharing (Fetch section 3.2), without credentials: there are no cookies. */
+static bool write_sharing(struct buf *head, const struct http_reply *reply)
+{
+	const struct origin_text *origin = &reply->allow_origin;
+
+	if (!origin->text)
+		return true;
+	return buf_append_str(head, "Access-Control-Allow-Origin: ") &&
+	       buf_append(head, origin->text, origin->len) &&
+	       buf_append_str(head, "\r\nAccess-Control-Expose-Headers: Retry-After, "
+				    "X-Request-Id\r\n") &&
+	       (!reply->allow_methods ||
+		(write_header(head, "Access-Control-Allow-Methods", reply->allow_methods) &&
+		 buf_append_str(head, "Access-Control-Allow-Headers: Content-Type\r\n"
+				      "Access-Control-Max-Age: " PREFLIGHT_MAX_AGE "\r\n")));
+}
+
 bool http_write_head(const struct http_exchange *x, struct buf *head)
 {
 	const struct http_reply *reply = &x->reply;
@@ -100,7 +117,9 @@ bool http_write_head(const struct http_exchange *x, struct buf *head)
 		return false;
 	return buf_append_str(head, "Cache-Control: no-store\r\n"
 				    "Pragma: no-cache\r\n"
-				    "X-Content-Type-Options: nosniff\r\n") &&
+				    "X-Content-Type-Options: nosniff\r\n"
+				    "Vary: Origin\r\n") &&
+	       write_sharing(head, reply) &&
 	       write_header(head, "X-Request-Id", x->request_id[0] ? x->request_id : NULL) &&
 	       write_header(head, "Allow", reply->allow) &&
 	       write_header(head, "Accept", reply->accept) &&
@@ -159,6 +178,9 @@ void http_read_variables(struct http_request *request, http_variable *get, void 
 	request->content_type = get(context, "CONTENT_TYPE");
 	request->client = get(context, "REMOTE_ADDR");
 	request->request_id = get(context, "HTTP_X_REQUEST_ID");
+	request->origin = get(context, "HTTP_ORIGIN");
+	request->fetch_site = get(context, "HTTP_SEC_FETCH_SITE");
+	request->host = get(context, "HTTP_HOST");
 }
 
 static bool is_request_id(const char *text)

@@ -18,6 +18,7 @@
 #include "ceilings.h"
 #include "fault.h"
 #include "form.h"
+#include "origin.h"
 
 enum http_body_state {
 	HTTP_BODY_WHOLE,     /* as long as CONTENT_LENGTH says, where it says anything */
@@ -33,7 +34,10 @@ struct http_request {
 	const char *content_type;
 	const char *client;     /* REMOTE_ADDR */
 	const char *request_id; /* the X-Request-Id header, not yet checked */
-	struct secret body;     /* the exchange's; wiped as soon as it has been read */
+	const char *origin;     /* header lines, as they came */
+	const char *fetch_site; /* Sec-Fetch-Site */
+	const char *host;
+	struct secret body; /* the exchange's; wiped as soon as it has been read */
 	enum http_body_state body_state;
 };
 
@@ -41,9 +45,11 @@ struct http_reply {
 	int status;
 	const char *allow; /* a constant, or NULL: no such header; so with the next two */
 	const char *accept;
-	const char *challenge;  /* WWW-Authenticate */
-	unsigned retry_after_s; /* 0: no such header */
-	struct secret body;     /* JSON; empty: no body */
+	const char *challenge;           /* WWW-Authenticate */
+	unsigned retry_after_s;          /* 0: no such header */
+	struct origin_text allow_origin; /* a part of the settings; so the page may read it all */
+	const char *allow_methods;       /* to that page, by a preflight request; or NULL */
+	struct secret body;              /* JSON; empty: no body */
 };
 
 /* Microseconds; 0 for a phase that did not happen, such as connect on a kept connection. */

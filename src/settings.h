@@ -20,6 +20,7 @@ enum setting_id {
 	SCOPE,
 	CA_FILE,
 	PROXY,
+	ALLOWED_ORIGINS,
 	CONNECT_TIMEOUT_MS,
 	TIMEOUT_MS,
 	MAX_IN_FLIGHT,
@@ -28,7 +29,7 @@ enum setting_id {
 	SETTING_COUNT
 };
 
-/* Up to TYPE_PROXY the member is a char *. */
+/* Up to TYPE_ORIGINS the member is a char *. */
 enum setting_type {
 	TYPE_NETWORK,
 	TYPE_URL,
@@ -36,6 +37,7 @@ enum setting_type {
 	TYPE_SCOPE,
 	TYPE_PATH,
 	TYPE_PROXY,
+	TYPE_ORIGINS,
 	TYPE_INTEGER,       /* long */
 	TYPE_LOG_LEVEL,     /* enum log_level */
 	TYPE_SECRET,        /* struct secret, filled last */

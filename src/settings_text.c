@@ -7,6 +7,8 @@
 #include <string.h>
 #include <strings.h>
 
+#include "ceilings.h"
+
 #define DIGITS "0123456789"
 #define HOST_NAME_BYTES "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ" DIGITS ".-_"
 
@@ -113,6 +115,62 @@ bool settings_text_is_proxy_url(const char *text)
 		return false;
 	text = authority_end(text + strlen(scheme), true);
 	return text && *text == '\0';
+}
+
+static bool is_this_machine(const char *host, size_t len)
+{
+	static const char *const names[] = {"localhost", "127.0.0.1", "[::1]"};
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		if (strlen(names[i]) == len && memcmp(host, names[i], len) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* An origin up to a space or the end: its length, or 0 if it is none. A browser leaves a port out
+ * that goes without saying, and writes no zero before another. */
+static size_t origin_length(const char *text)
+{
+	bool is_https = strncmp(text, "https://", strlen("https://")) == 0;
+	const char *host = text + strlen(is_https ? "https://" : "http://");
+	const char *default_port = is_https ? ":443" : ":80";
+	const char *port, *end;
+
+	if (!is_https && strncmp(text, "http://", strlen("http://")) != 0)
+		return 0;
+	end = authority_end(host, false);
+	if (!end || (*end != '\0' && *end != ' ') || end - text > ORIGIN_MAX_BYTES)
+		return 0;
+	for (const char *at = host; at < end; at++) {
+		if (*at >= 'A' && *at <= 'Z')
+			return 0;
+	}
+	port = host + host_length(host);
+	if (port < end &&
+	    (port[1] == '0' || ((size_t)(end - port) == strlen(default_port) &&
+				memcmp(port, default_port, (size_t)(end - port)) == 0)))
+		return 0;
+	return is_https || is_this_machine(host, (size_t)(port - host)) ? (size_t)(end - text) : 0;
+}
+
+bool settings_text_is_origins(const char *text)
+{
+	for (const char *at = text;; at++) {
+		size_t len = origin_length(at);
+		const char *same = text;
+
+		if (len == 0)
+			return false;
+		/* The first that is the same has to be this one. */
+		while (strncmp(same, at, len) != 0 || (same[len] != ' ' && same[len] != '\0'))
+			same = strchr(same, ' ') + 1;
+		if (same != at)
+			return false;
+		at += len;
+		if (*at == '\0')
+			return true;
+	}
 }
 
 const char *settings_text_quote(char *out, size_t size, const char *text)

@@ -21,6 +21,10 @@ bool settings_text_is_https_url(const char *text);
 /* http://HOST:PORT and nothing else. */
 bool settings_text_is_proxy_url(const char *text);
 
+/* Origins as a browser writes them (RFC 6454 section 6.2), none twice, with one space between: of
+ * https, or of http on this machine. */
+bool settings_text_is_origins(const char *text);
+
 /* Digits alone, within the range. *ret_number is untouched otherwise. */
 bool settings_text_read_number(const char *text, long min, long max, long *ret_number);
 

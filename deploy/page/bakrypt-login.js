@@ -81,6 +81,8 @@ function sayFor(action, status, code) {
 		return ["The user name or the password is wrong.", "Check both, and try again."];
 	if (status === 401)
 		return ["Your session has ended.", "Sign in again."];
+	if (status === 403 && code === "invalid_request")
+		return ["This site may not use the sign-in service.", OPERATOR];
 	if (status === 502 && code === "temporarily_unavailable")
 		return ["Bakrypt has a fault at the moment.", AGAIN];
 	return SENTENCES[status] ?? ["The sign-in service is not where this page expects it.", OPERATOR];

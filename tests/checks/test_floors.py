@@ -9,7 +9,7 @@ SRC = pathlib.Path(__file__).resolve().parents[2] / "src"
 FLOORS = {
     -1: {"buf", "utf8", "log", "fault", "ceilings", "memory"},
     0: {"config", "settings", "settings_file", "settings_source", "settings_place",
-        "settings_text", "http", "form",
+        "settings_text", "http", "form", "origin",
         "json", "loop", "listener", "gate", "http2", "tls", "trust", "terminal"},
     1: {"oauth", "upstream", "upstream_call", "upstream_drive", "upstream_lanes", "upstream_pool",
         "responder"},
@@ -26,7 +26,7 @@ SAME_ROOM = {
     ("settings", "settings_file"), ("settings", "config"), ("settings_source", "settings"), ("settings_source", "settings_file"),
     ("settings_place", "settings"), ("settings_place", "settings_file"),
     ("settings_source", "settings_text"),
-    ("http", "form"),
+    ("http", "form"), ("http", "origin"),
     ("upstream", "upstream_call"), ("upstream_call", "upstream"), ("upstream", "upstream_lanes"), ("upstream", "upstream_pool"),
     ("upstream_lanes", "upstream_drive"),
     ("upstream_pool", "upstream_call"), ("upstream_pool", "upstream_drive"),

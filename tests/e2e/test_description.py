@@ -43,6 +43,7 @@ REQUESTS = {
     "empty": {"body": b"{}"}, "NUL": {"body": rb'{"username":"\u0000","refreshToken":"\u0000"}'},
     "cut": {"length": "9999"}, "large": {"body": b" " * 20000},
     "query": {"query": "?access_token=kennwort"},
+    "foreign": {"more": {"HTTP_ORIGIN": "https://elsewhere.example.com"}},
     "twice": {"body": b'{"username":"a","username":"a","accessToken":"a","accessToken":"a",'
                       b'"refreshToken":"a","refreshToken":"a"}'},
 }

@@ -52,11 +52,11 @@ class Case:
     symbol: the row of fault.h that the reply is; None for a token, or for 204 if there is
     nothing to say. request: as client.send() takes it, but for the body, which may be a function
     that makes it. reply: what the token server does. headers: ours beyond the fixed ones.
-    is_down: nobody listens there.
+    is_down: nobody listens there. origin: the page's, by an older browser.
     """
 
     def __init__(self, symbol=None, *, route="/login", body=GOOD, reply=None, headers=None,
-                 is_down=False, query="", **request):
+                 is_down=False, query="", origin=None, **request):
         self.symbol = symbol
         self.route = route
         self.request = request
@@ -64,6 +64,7 @@ class Case:
         self.reply = reply
         self.headers = headers or {}
         self.is_down = is_down
+        self.origin = origin
         self._body = body
 
     @property
@@ -89,7 +90,9 @@ class Case:
     def send(self, door, request_id):
         body = self._body() if callable(self._body) else self._body
         return client.send(door.origin, body, path=door.path_of(self.route) + self.query,
-                           headers={"X-Request-Id": request_id}, **self.request)
+                           headers={"X-Request-Id": request_id,
+                                    **({"Origin": self.origin(door)} if self.origin else {})},
+                           **self.request)
 
 
 def chunks(body, size=PIECE):
@@ -125,6 +128,8 @@ CASES = {
     "another type": Case("CONTENT_TYPE", content_type="text/plain", headers={"accept": ACCEPT}),
     "another method": Case("METHOD", method="PUT", headers={"allow": ALLOW}),
     "in the URL": Case("CREDENTIALS_IN_URL", query="?username=ulrike&password=Kennwort"),
+    "a page of ours": Case(origin=lambda door: door.origin),
+    "a page of another site": Case("ORIGIN", origin=lambda door: "https://elsewhere.example.com"),
     "down": Case("UPSTREAM_UNREACHABLE", is_down=True, headers={"retry-after": "5"}),
     "client refused": Case("CLIENT_REJECTED", reply=upstream.error("invalid_client", 401)),
     "nonsense": Case("UPSTREAM_MALFORMED", reply=upstream.status(200, "nonsense")),

@@ -433,6 +433,14 @@ def test_other_content_types(service, content_type):
     assert not service.upstream.requests
 
 
+@pytest.mark.parametrize("header, value", [
+    ("HTTP_ORIGIN", "https://evil.example.com"), ("HTTP_ORIGIN", "null"),
+    ("HTTP_SEC_FETCH_SITE", "cross-site")])
+def test_pages_of_other_sites(service, header, value):
+    check(service, service.post(more={header: value}), "ORIGIN")
+    assert not service.upstream.requests
+
+
 @pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "DELETE", "PATCH", "TRACE", "post",
                                     "POST ", "X" * 1000])
 def test_other_methods(service, method):

@@ -18,7 +18,7 @@ PASSWORD = "Kennwort & 100% = +geheim+ \u00fc\u20ac\U0001f511"
 MARKS = ("ulrike", "kennwort", CLIENT_SECRET, upstream.ACCESS_TOKEN, upstream.REFRESH_TOKEN,
          upstream.GOSSIP)
 
-FIXED_HEADERS = {"content-type": "application/json", "cache-control": "no-store",
+FIXED_HEADERS = {"content-type": "application/json", "cache-control": "no-store", "vary": "Origin",
                  "pragma": "no-cache", "x-content-type-options": "nosniff"}
 ALLOW = "POST, OPTIONS"
 ACCEPT = "application/json, application/x-www-form-urlencoded"

@@ -122,6 +122,7 @@ static void test_defaults(void **state)
 	assert_string_equal(c.scope, "");
 	assert_string_equal(c.ca_file, "");
 	assert_string_equal(c.proxy, "");
+	assert_string_equal(c.allowed_origins, "");
 	assert_int_equal(c.connect_timeout_ms, 3000);
 	assert_int_equal(c.timeout_ms, 12000);
 	assert_int_equal(c.max_in_flight, 4096);
@@ -147,6 +148,7 @@ static void test_every_setting_from_file(void **state)
 		   "BAKRYPT_SCOPE=read write\n"
 		   "BAKRYPT_CA_FILE=ca.pem\n"
 		   "BAKRYPT_PROXY=http://127.0.0.1:3128\n"
+		   "BAKRYPT_ALLOWED_ORIGINS=https://a.example http://localhost:3000\n"
 		   "BAKRYPT_CONNECT_TIMEOUT_MS=10\n"
 		   "BAKRYPT_TIMEOUT_MS=120000\n"
 		   "BAKRYPT_MAX_IN_FLIGHT=65536\n"
@@ -161,6 +163,7 @@ static void test_every_setting_from_file(void **state)
 	assert_string_equal(c.scope, "read write");
 	assert_string_equal(c.ca_file, "ca.pem");
 	assert_string_equal(c.proxy, "http://127.0.0.1:3128");
+	assert_string_equal(c.allowed_origins, "https://a.example http://localhost:3000");
 	assert_int_equal(c.connect_timeout_ms, 10);
 	assert_int_equal(c.timeout_ms, 120000);
 	assert_int_equal(c.max_in_flight, 65536);
@@ -274,6 +277,62 @@ static void test_token_url(void **state)
 #define SCOPE_FORM \
 	"\"; set it to words in printable ASCII without quotes and backslashes, one space " \
 	"between them\n"
+
+static void test_origins(void **state)
+{
+	static const struct {
+		const char *text;
+		bool is_good;
+	} rows[] = {
+		{"https://a.example", true},
+		{"https://a.example:8443", true},
+		{"https://[::1]:8443", true},
+		{"https://a.example https://a.example:8443 https://b.example", true},
+		{"http://localhost", true},
+		{"http://localhost:3000 http://127.0.0.1:8080 http://[::1]", true},
+		{"http://a.example", false},
+		{"http://localhost.example", false},
+		{"https://A.example", false},
+		{"HTTPS://a.example", false},
+		{"https://a.example/", false},
+		{"https://a.example:443", false},
+		{"https://a.example:0443", false},
+		{"https://a.example:80", true},
+		{"http://localhost:80", false},
+		{"http://localhost:443", true},
+		{"https://a.example:", false},
+		{"https://a.example:70000", false},
+		{"https://u@a.example", false},
+		{"https://a.*", false},
+		{"https://", false},
+		{"*", false},
+		{"null", false},
+		{"a.example", false},
+		{"ftp://a.example", false},
+		{"https://a.example,https://b.example", false},
+		{"https://a.example  https://b.example", false},
+		{" https://a.example", false},
+		{"https://a.example ", false},
+		{"https://a.example\thttps://b.example", false},
+		{"https://a.example https://b.example https://a.example", false},
+		{"https://a.example https://a.example.com https://a.example:81", true},
+	};
+	char variable[160];
+	struct config c;
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(rows); i++) {
+		snprintf(variable, sizeof(variable), "BAKRYPT_ALLOWED_ORIGINS=%s", rows[i].text);
+		environment_set((const char *[]){ENOUGH, variable, NULL});
+		if (load(&c, NULL) != rows[i].is_good)
+			fail_msg("%s: %s", variable, findings);
+		if (rows[i].is_good)
+			assert_string_equal(c.allowed_origins, rows[i].text);
+		else
+			assert_non_null(strstr(findings, "! BAKRYPT_ALLOWED_ORIGINS is \""));
+		config_clear(&c);
+	}
+}
 
 static void test_bad_values(void **state)
 {
@@ -764,7 +823,7 @@ static void test_help(void **state)
 		assert_int_not_equal(line[37], ' ');
 		lines++;
 	}
-	assert_int_equal(lines, 14);
+	assert_int_equal(lines, 15);
 	assert_non_null(strstr(text, "  BAKRYPT_TIMEOUT_MS          12000  "));
 	assert_non_null(strstr(text, "(50 to 120000)\n"));
 	free(text);
@@ -790,6 +849,7 @@ static void test_print(void **state)
 			    "  BAKRYPT_SCOPE               (not set)\n"
 			    "  BAKRYPT_CA_FILE             (not set)\n"
 			    "  BAKRYPT_PROXY               (not set)\n"
+			    "  BAKRYPT_ALLOWED_ORIGINS     (not set)\n"
 			    "  BAKRYPT_CONNECT_TIMEOUT_MS  3000\n"
 			    "  BAKRYPT_TIMEOUT_MS          12000\n"
 			    "  BAKRYPT_MAX_IN_FLIGHT       4096\n"
@@ -828,6 +888,7 @@ int main(void)
 		cmocka_unit_test(test_environment_wins),
 		cmocka_unit_test(test_environment_wins_the_other_way),
 		cmocka_unit_test(test_token_url),
+		cmocka_unit_test(test_origins),
 		cmocka_unit_test(test_bad_values),
 		cmocka_unit_test(test_numbers),
 		cmocka_unit_test(test_missing_and_contradicting),

@@ -64,6 +64,7 @@ static void test_head_of_a_success(void **state)
 					    "Cache-Control: no-store\r\n"
 					    "Pragma: no-cache\r\n"
 					    "X-Content-Type-Options: nosniff\r\n"
+					    "Vary: Origin\r\n"
 					    "X-Request-Id: abc\r\n"
 					    "\r\n");
 	buf_clear(&head);
@@ -84,6 +85,7 @@ static void test_head_of_a_204_says_nothing_of_a_body(void **state)
 					    "Cache-Control: no-store\r\n"
 					    "Pragma: no-cache\r\n"
 					    "X-Content-Type-Options: nosniff\r\n"
+					    "Vary: Origin\r\n"
 					    "Allow: POST, OPTIONS\r\n"
 					    "\r\n");
 	buf_clear(&head);
@@ -129,6 +131,37 @@ static void test_head_has_what_the_reply_sets(void **state)
 		assert_non_null(strstr(buf_str(&head), lines[i]));
 	assert_string_equal(buf_str(&head) + head.len - 4, "\r\n\r\n");
 	assert_ptr_equal(strstr(buf_str(&head), "\r\n\r\n"), buf_str(&head) + head.len - 4);
+	buf_clear(&head);
+	http_clear(&x);
+}
+
+static void test_head_for_a_page_of_another_site(void **state)
+{
+	static const char list[] = "https://a.example https://b.example";
+	static const char shared[] = "Access-Control-Allow-Origin: https://b.example\r\n"
+				     "Access-Control-Expose-Headers: Retry-After, X-Request-Id\r\n";
+	static const char preflight[] = "Access-Control-Allow-Methods: POST\r\n"
+					"Access-Control-Allow-Headers: Content-Type\r\n"
+					"Access-Control-Max-Age: 600\r\n";
+	struct http_exchange x;
+	struct buf head;
+
+	(void)state;
+	http_init(&x, finish_nothing);
+	x.reply.status = 204;
+	x.reply.allow_methods = "POST";
+	write_head(&x, &head);
+	assert_null(strstr(buf_str(&head), "Access-Control"));
+	buf_clear(&head);
+	x.reply.allow_origin = origin_find(list, "https://b.example");
+	write_head(&x, &head);
+	assert_non_null(strstr(buf_str(&head), shared));
+	assert_non_null(strstr(buf_str(&head), preflight));
+	buf_clear(&head);
+	x.reply.allow_methods = NULL;
+	write_head(&x, &head);
+	assert_non_null(strstr(buf_str(&head), shared));
+	assert_null(strstr(buf_str(&head), "Allow-Methods"));
 	buf_clear(&head);
 	http_clear(&x);
 }
@@ -621,6 +654,7 @@ int main(void)
 		cmocka_unit_test(test_head_of_a_204_says_nothing_of_a_body),
 		cmocka_unit_test(test_head_without_a_body_has_length_zero),
 		cmocka_unit_test(test_head_has_what_the_reply_sets),
+		cmocka_unit_test(test_head_for_a_page_of_another_site),
 		cmocka_unit_test(test_head_above_its_ceiling_is_refused),
 		cmocka_unit_test(test_every_status_sent_has_a_reason),
 		cmocka_unit_test(test_length_is_a_plain_number),
