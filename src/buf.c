@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "memory.h"
+
 /* Most lines and bodies fit without growing twice. */
 #define CAPACITY_MIN_BYTES 128
 
@@ -136,12 +138,18 @@ const char *buf_str(const struct buf *b)
 void secret_init(struct secret *s, size_t max_bytes)
 {
 	buf_init(&s->buf, max_bytes);
+	s->is_kept = false;
 }
 
 void secret_clear(struct secret *s)
 {
 	if (!s)
 		return;
+	if (s->is_kept) {
+		memory_kept_free(s->buf.data, s->buf.cap);
+		secret_init(s, s->buf.max);
+		return;
+	}
 	wipe(s->buf.data, s->buf.cap);
 	buf_clear(&s->buf);
 }
@@ -224,6 +232,31 @@ void secret_move(struct secret *to, struct secret *from)
 	secret_clear(to);
 	*to = *from;
 	secret_init(from, from->buf.max);
+}
+
+bool secret_keep(struct secret *s)
+{
+	struct secret kept = {.is_kept = true};
+	size_t len = secret_len(s);
+
+	if (s->is_kept)
+		return true;
+	/* So it fits for good, and no function here will want to move it. */
+	buf_init(&kept.buf, len);
+	kept.buf.cap = len + 1;
+	kept.buf.data = memory_kept_new(kept.buf.cap);
+	if (!kept.buf.data)
+		return false;
+	secret_lock(&kept);
+	buf_put(&kept.buf, secret_str(s), len);
+	secret_clear(s);
+	*s = kept;
+	return true;
+}
+
+bool secret_lock(const struct secret *s)
+{
+	return s->is_kept && memory_kept_lock(s->buf.data, s->buf.cap);
 }
 
 const char *secret_str(const struct secret *s)

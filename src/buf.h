@@ -22,6 +22,7 @@ struct buf {
 
 struct secret {
 	struct buf buf; /* not to be handed to the buf_ functions */
+	bool is_kept;   /* its memory is that of secret_keep() */
 };
 
 /* An empty buffer that never holds more than max_bytes. Takes no memory yet. */
@@ -62,6 +63,15 @@ void secret_added(struct secret *s, size_t len);
 /* Moves the bytes from one to the other; `from` is empty afterwards, and so is what `to` held.
  * The ceilings move too. */
 void secret_move(struct secret *to, struct secret *from);
+
+/* Moves the bytes to pages of their own, which are in no core file and are locked, for a secret
+ * that stays as long as the process. Its ceiling is then its length. False without memory, with
+ * the secret as it was. */
+bool secret_keep(struct secret *s);
+
+/* Locks what is kept, so that it never reaches swap space; in a child of fork() once again, since
+ * locks are not inherited. False where the kernel refuses, or the secret is not kept. */
+bool secret_lock(const struct secret *s);
 
 const char *secret_str(const struct secret *s); /* never NULL; NUL-terminated */
 size_t secret_len(const struct secret *s);

@@ -410,6 +410,8 @@ bool config_load(struct config *config, const char *file, const struct config *p
 	config->is_secret_from_environment = r.sources[CLIENT_SECRET].is_from_environment;
 	if (has_memory)
 		config_settle(&r);
+	if (!r.has_fault && !secret_keep(&config->client_secret))
+		settings_say_no_memory(&r);
 	for (enum setting_id id = 0; id < SETTING_COUNT; id++)
 		secret_clear(&r.sources[id].text);
 	free(r.found_file);

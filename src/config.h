@@ -20,7 +20,7 @@ struct config {
 	char *token_url;  /* https; never "" */
 	char *revoke_url; /* https; never "" */
 	char *client_id;
-	struct secret client_secret;
+	struct secret client_secret; /* kept, see buf.h */
 	char *client_secret_file;
 	char *scope;
 	char *ca_file;

@@ -90,6 +90,46 @@ void memory_protect(void)
 
 #endif
 
+static size_t page_bytes(void)
+{
+	return (size_t)sysconf(_SC_PAGESIZE);
+}
+
+static size_t whole_pages(size_t bytes)
+{
+	return (bytes + page_bytes() - 1) / page_bytes() * page_bytes();
+}
+
+char *memory_kept_new(size_t bytes)
+{
+	const size_t guard = page_bytes();
+	const size_t size = whole_pages(bytes);
+	char *all = mmap(NULL, size + 2 * guard, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	if (all == MAP_FAILED)
+		return NULL;
+	if (mprotect(all + guard, size, PROT_READ | PROT_WRITE) == 0 &&
+	    madvise(all + guard, size, MADV_DONTDUMP) == 0)
+		return all + guard;
+	munmap(all, size + 2 * guard);
+	return NULL;
+}
+
+void memory_kept_free(char *kept, size_t bytes)
+{
+	const size_t guard = page_bytes();
+
+	if (!kept)
+		return;
+	explicit_bzero(kept, bytes);
+	munmap(kept - guard, whole_pages(bytes) + 2 * guard);
+}
+
+bool memory_kept_lock(const char *kept, size_t bytes)
+{
+	return mlock(kept, whole_pages(bytes)) == 0;
+}
+
 bool memory_is_there(size_t bytes)
 {
 	/* volatile: the compiler takes the pair for useless. */
@@ -104,7 +144,7 @@ bool memory_is_there(size_t bytes)
  * and brings back what is wanted again. */
 static int let_go(struct dl_phdr_info *object, size_t size, void *context)
 {
-	const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+	const uintptr_t page = page_bytes();
 
 	(void)size;
 	(void)context;

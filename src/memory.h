@@ -3,7 +3,8 @@
  *
  * Cellar. libfcgi, libcurl, OpenSSL, nghttp2 and cJSON keep passwords and tokens in buffers of
  * their own, and give them back to malloc unwiped. So this program has its own free() and
- * realloc(), which every library in the process uses, and which overwrite before they give back.
+ * realloc(), which every library in the process uses, and which overwrite before they give back. A
+ * secret that stays for as long as the process has pages of its own.
  */
 #ifndef MEMORY_H
 #define MEMORY_H
@@ -14,6 +15,17 @@
 /* No core file, no debugger, no /proc/PID/mem for others of the same user. To be called before the
  * first secret is read. */
 void memory_protect(void);
+
+/* Pages of their own for at least so many bytes, all zero: in no core file, and between two pages
+ * that nobody may touch, so that who reads or writes past the end of other memory does not get
+ * there. NULL without memory; to be given to memory_kept_free() with the same size, which wipes. */
+char *memory_kept_new(size_t bytes);
+void memory_kept_free(char *kept, size_t bytes);
+
+/* Locks them, so that they are never written to swap space. Locks are of one process: after fork()
+ * the child asks again. False where the kernel refuses, as by RLIMIT_MEMLOCK; they can be used all
+ * the same. */
+bool memory_kept_lock(const char *kept, size_t bytes);
 
 /* Whether malloc() would give so much in one piece. */
 bool memory_is_there(size_t bytes);

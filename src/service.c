@@ -129,6 +129,15 @@ static struct backend *backend_load(struct service *service)
 	return backend;
 }
 
+/* Once for all workers: what the kernel refuses to the parent, it refuses to them as well. */
+static void log_lock(const struct backend *backend)
+{
+	if (backend && !secret_lock(&backend->config.client_secret))
+		log_event(LOG_WARN, "setting_notice",
+			  "the client secret may be written to swap space, since memory cannot be "
+			  "locked; raise the limit of locked memory (ulimit -l, LimitMEMLOCK=)");
+}
+
 static size_t backend_timers(const struct backend *backend)
 {
 	return UPSTREAM_TIMERS(&backend->config);
@@ -365,6 +374,7 @@ static void log_start(const struct service *service)
 	log_int(&line, "workers", service->options->workers);
 	log_int(&line, "pid", getpid());
 	log_close(&line);
+	log_lock(service->backend);
 	listener_tell_ready();
 }
 
@@ -374,6 +384,9 @@ static int run_loop(void *context)
 	const char *fault;
 	bool has_run = false;
 
+	/* A worker has the secret of its parent, but not the lock on it. */
+	if (service->backend)
+		secret_lock(&service->backend->config.client_secret);
 	if (build(service, &fault)) {
 		if (service->options->workers == 1)
 			log_start(service);

@@ -32,7 +32,7 @@ SAME_ROOM = {
     ("upstream_pool", "upstream_call"), ("upstream_pool", "upstream_drive"),
     # The cellar's own order.
     ("fault", "log"), ("log", "ceilings"), ("log", "utf8"),
-    ("log", "buf"),
+    ("log", "buf"), ("buf", "memory"),
 }
 
 # A library is known to one room, and ending the process is for few.

@@ -3,7 +3,10 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -319,6 +322,124 @@ static void test_move_hands_over_and_wipes(void **state)
 	secret_clear(&from);
 }
 
+/* What /proc/self/smaps says of the mapping that begins at an address, or ends there: its rights
+ * ("rw-p") and its flags. */
+struct mapping {
+	char rights[8];
+	char flags[128];
+};
+
+static struct mapping find_mapping(const char *at, bool is_end)
+{
+	FILE *maps = fopen("/proc/self/smaps", "re");
+	struct mapping found = {0};
+	char line[512];
+	bool is_it = false;
+
+	assert_non_null(maps);
+	while (fgets(line, sizeof(line), maps)) {
+		void *start, *end;
+		char rights[8];
+
+		if (sscanf(line, "%p-%p %7s", &start, &end, rights) == 3) {
+			is_it = (is_end ? end : start) == (const void *)at;
+			if (is_it)
+				memcpy(found.rights, rights, sizeof(rights));
+		}
+		if (is_it)
+			sscanf(line, "VmFlags: %127[^\n]", found.flags);
+	}
+	fclose(maps);
+	return found;
+}
+
+static void test_kept_secret_is_locked_and_in_no_core(void **state)
+{
+	struct secret s;
+	struct mapping mapping;
+
+	(void)state;
+	secret_init(&s, 100);
+	assert_false(secret_lock(&s));
+	assert_true(secret_set(&s, "hunter2", 7));
+	const char *old = secret_str(&s);
+	size_t old_cap = s.buf.cap;
+	assert_true(secret_keep(&s));
+	assert_true(was_wiped(old, old_cap));
+	assert_string_equal(secret_str(&s), "hunter2");
+	assert_int_equal(secret_len(&s), 7);
+
+	const char *kept = secret_str(&s);
+	mapping = find_mapping(kept, false);
+	assert_string_equal(mapping.rights, "rw-p");
+	assert_non_null(strstr(mapping.flags, "lo"));
+	assert_non_null(strstr(mapping.flags, "dd"));
+	assert_string_equal(find_mapping(kept, true).rights, "---p");
+	assert_string_equal(find_mapping(kept + sysconf(_SC_PAGESIZE), false).rights, "---p");
+
+	assert_true(secret_keep(&s));
+	assert_ptr_equal(secret_str(&s), kept);
+	secret_clear(&s);
+	assert_true(was_wiped(kept, 8));
+	assert_int_equal(secret_len(&s), 0);
+	assert_string_equal(find_mapping(kept, false).rights, "");
+}
+
+static void test_kept_secret_stays_where_it_is(void **state)
+{
+	struct secret s, other;
+
+	(void)state;
+	secret_init(&s, 100);
+	secret_init(&other, 100);
+	assert_true(secret_set(&s, "hunter2", 7));
+	assert_true(secret_keep(&s));
+	assert_false(secret_append(&s, "x", 1));
+	assert_string_equal(secret_str(&s), "hunter2");
+
+	const char *kept = secret_str(&s);
+	secret_move(&other, &s);
+	assert_ptr_equal(secret_str(&other), kept);
+	assert_true(secret_set(&s, "again", 5));
+	assert_false(secret_lock(&s));
+	secret_clear(&s);
+	assert_true(secret_lock(&other));
+	assert_true(secret_set(&other, "short", 5));
+	assert_ptr_equal(secret_str(&other), kept);
+	secret_clear(&other);
+	assert_true(secret_keep(&s));
+	assert_string_equal(secret_str(&s), "");
+	secret_clear(&s);
+}
+
+/* The exit status of a child: 0, or which of its steps went wrong. */
+static int lock_anew(const struct secret *s)
+{
+	if (strstr(find_mapping(secret_str(s), false).flags, "lo"))
+		return 1;
+	if (!secret_lock(s))
+		return 2;
+	return strstr(find_mapping(secret_str(s), false).flags, "lo") ? 0 : 3;
+}
+
+static void test_child_locks_what_is_kept_anew(void **state)
+{
+	struct secret s;
+	int status;
+
+	(void)state;
+	secret_init(&s, 100);
+	assert_true(secret_set(&s, "hunter2", 7));
+	assert_true(secret_keep(&s));
+	pid_t child = fork();
+	if (child == 0)
+		_exit(lock_anew(&s));
+	assert_int_equal(waitpid(child, &status, 0), child);
+	assert_true(WIFEXITED(status));
+	assert_int_equal(WEXITSTATUS(status), 0);
+	secret_clear(&s);
+}
+
 static void test_equality(void **state)
 {
 	static const struct {
@@ -377,6 +498,9 @@ int main(void)
 		TEST(test_secret_added_stays_inside),
 		TEST(test_absurd_lengths_are_refused),
 		TEST(test_move_hands_over_and_wipes),
+		TEST(test_kept_secret_is_locked_and_in_no_core),
+		TEST(test_kept_secret_stays_where_it_is),
+		TEST(test_child_locks_what_is_kept_anew),
 		TEST(test_equality),
 		TEST(test_wipe_overwrites),
 	};

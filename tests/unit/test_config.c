@@ -118,6 +118,7 @@ static void test_defaults(void **state)
 	assert_string_equal(c.token_url, "https://testnet.bakrypt.io/auth/token/");
 	assert_string_equal(c.client_id, "id");
 	assert_string_equal(secret_str(&c.client_secret), "top");
+	assert_true(c.client_secret.is_kept);
 	assert_string_equal(c.client_secret_file, "");
 	assert_string_equal(c.scope, "");
 	assert_string_equal(c.ca_file, "");
