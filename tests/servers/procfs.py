@@ -103,6 +103,18 @@ def memory(pid):
                 continue
 
 
+def flags(pid, address):
+    """The VmFlags of the mapping that an address is in, as a set of two letters each."""
+    is_it = False
+    for line in folder(pid).joinpath("smaps").read_text(encoding="utf-8").splitlines():
+        span = line.split()[0].split("-")
+        if len(span) == 2:
+            is_it = int(span[0], 16) <= address < int(span[1], 16)
+        elif is_it and line.startswith("VmFlags:"):
+            return set(line.split()[1:])
+    raise KeyError(hex(address))
+
+
 def _read_all(file, count):
     pieces = []
     while count > 0:
