@@ -3,11 +3,13 @@
     found = traces.in_memory(pid, "hunter2")
     assert not found, found
 """
+import os
 import re
+import signal
 import subprocess
 
 from servers import procfs
-from servers.process import ServerError
+from servers.process import ServerError, wait_until
 
 AROUND = 40  # bytes before and after, in what is told of a place
 
@@ -53,9 +55,15 @@ def in_core(pid, folder, *marks):
 def list_openings(process, path):
     """Has a Process, which is not started yet, leave in a file what it opens or makes, to be read
     by written_files(). Its process id stays its own."""
-    process.argv[:0] = ["strace", "-D", "-f", "-qq", "-s", "200", "-o", str(path), "-e",
+    process.argv[:0] = ["strace", "-D", "-f", "-I2", "-qq", "-s", "200", "-o", str(path), "-e",
                         "trace=open,openat,openat2,creat,memfd_create,rename,renameat,renameat2,"
                         "link,linkat,symlink,symlinkat,mkdir,mkdirat"]
+
+
+def end_listing(pid):
+    """Lets go of a process that is listed: only one at a time can trace it."""
+    os.kill(int(procfs.status(pid, "TracerPid")), signal.SIGTERM)
+    wait_until(lambda: procfs.status(pid, "TracerPid") == "0", 10, f"{pid} is traced no more")
 
 
 def written_files(path):
