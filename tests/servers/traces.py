@@ -5,6 +5,7 @@
 """
 import os
 import re
+import shutil
 import signal
 import subprocess
 
@@ -12,6 +13,14 @@ from servers import procfs
 from servers.process import ServerError, wait_until
 
 AROUND = 40  # bytes before and after, in what is told of a place
+
+
+def missing():
+    """What the machine lacks for it, as a sentence; or None."""
+    for name in ("gcore", "strace"):
+        if not shutil.which(name):
+            return f"{name} is not installed"
+    return None
 
 
 def find(content, marks, start=0):
