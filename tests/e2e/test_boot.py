@@ -6,7 +6,7 @@ import threading
 import pytest
 
 from servers import boot as booting
-from servers import fastcgi, nginx, procfs, upstream
+from servers import fastcgi, nginx, procfs, traces, upstream
 from servers.boot import SERVICE, SOCKET
 from servers.load import Load, TokenServer
 from servers.process import wait_until
@@ -83,6 +83,14 @@ def test_service_has_no_rights(boot):
     assert procfs.status(pid, "NoNewPrivs") == "1"
     assert procfs.status(pid, "Seccomp") == "2"
     assert procfs.limit(pid, "Max open files")[1] == "16384"
+    assert boot.property("MemorySwapMax") == "0"
+
+
+def test_client_secret_is_locked(boot):
+    """The unit lets it be."""
+    (address, _), = traces.in_memory(boot.program_pid(), CLIENT_SECRET)[CLIENT_SECRET]
+    assert procfs.flags(boot.program_pid(), int(address, 16)) >= {"lo", "dd"}
+    assert not [line for line in boot.journal().splitlines() if "setting_notice" in line]
 
 
 def test_socket_starts_the_service(boot):

@@ -1,6 +1,7 @@
 """Every reply of the table, driven with secrets that can be recognised: none of them is found
 afterwards in a log, the program's or nginx's, in an error, in /proc, in a core, or in a file."""
 import json
+import os
 import re
 
 import pytest
@@ -11,6 +12,9 @@ from servers.canaries import (CLIENT_SECRET, MARK, MARKS, NEW_TOKENS, PASSWORD, 
 from servers.process import wait_until
 
 IDLE_S = source.ceiling("UPSTREAM_IDLE_MS") / 1000
+
+pytestmark = pytest.mark.skipif(os.environ.get("BAKRYPT_LOGIN_SANITIZED") == "1",
+                                reason="a sanitizer keeps what is freed, and traces by itself")
 
 
 def test_every_row_and_route_is_played():
