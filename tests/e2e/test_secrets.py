@@ -39,9 +39,13 @@ def password(number):
     return f"ulrike-{PASSWORD_MARK}-{number:04}"
 
 
+def tokens(number):
+    return {"access_token": f"acc3ss-{TOKEN_MARK}-{number:04}",
+            "refresh_token": f"r3fresh-{TOKEN_MARK}-{number:04}"}
+
+
 def token(number):
-    return upstream.token(access_token=f"acc3ss-{TOKEN_MARK}-{number:04}",
-                          refresh_token=f"r3fresh-{TOKEN_MARK}-{number:04}")
+    return upstream.token(**tokens(number))
 
 
 def need_root():
@@ -49,7 +53,7 @@ def need_root():
         pytest.skip("only root can read the memory of a process that is not dumpable")
 
 
-# Every kind of request --------------------------------------------------------------------------
+# Every kind of request ----------------------------------------------------------------------------
 
 def log_in_in_all_ways(service):
     """Good and wrong logins, and refused requests that hold a password all the same."""
@@ -110,11 +114,6 @@ def test_passwords_and_tokens_over_http2_are_gone_once_the_program_is_idle(
 
 # A thousand logins --------------------------------------------------------------------------------
 
-def numbered_members(number):
-    return upstream.token_members(access_token=f"acc3ss-{TOKEN_MARK}-{number:04}",
-                                  refresh_token=f"r3fresh-{TOKEN_MARK}-{number:04}")
-
-
 def http1_server(leaf):
     numbers = itertools.count()
     server = upstream.Upstream(leaf.certificate, leaf.key)
@@ -126,7 +125,7 @@ def http2_server(leaf):
     numbers = itertools.count()
 
     def answer(wire, stream):
-        body = json.dumps(numbered_members(next(numbers)))
+        body = json.dumps(upstream.token_members(**tokens(next(numbers))))
         http2_upstream.answer(200, body)(wire, stream)
 
     server = http2_upstream.Http2Upstream(leaf.certificate, leaf.key)
@@ -328,7 +327,7 @@ def test_memory_that_cannot_be_locked_is_used_all_the_same(start):
         assert "dd" in flags and "lo" not in flags
 
 
-# Core files and other users --------------------------------------------------------------------------
+# Core files and other users -----------------------------------------------------------------------
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_no_core_is_written(start, workers):
