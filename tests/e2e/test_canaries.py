@@ -6,9 +6,9 @@ import re
 
 import pytest
 
-from servers import folders, procfs, source, traces
-from servers.canaries import (CLIENT_SECRET, MARK, MARKS, NEW_TOKENS, PASSWORD, ROWS, SUCCESSES,
-                              Stage)
+from servers import client, folders, nginx, procfs, source, traces
+from servers.canaries import (BODY_MAX, CLIENT_SECRET, MARK, MARKS, NEW_TOKENS, PASSWORD, ROWS,
+                              SUCCESSES, Stage)
 from servers.process import wait_until
 
 IDLE_S = source.ceiling("UPSTREAM_IDLE_MS") / 1000
@@ -89,6 +89,21 @@ def test_logs_of_nginx(stage):
     text = stage.front.log_text()
     assert text.count("POST /login ") > 30
     assert not traces.find(text, MARKS)
+
+
+def test_query_where_nginx_itself_answers(folder, authority, has_nginx):
+    """It is not in the access log; it is in the error log, as the README warns."""
+    del has_nginx
+    home = folders.make_subfolder(folder, "nobody-behind")
+    with nginx.ExampleSite(home, str(home / "nobody.sock"), authority.leaf()) as front:
+        for body, status in (b"{}", 502), (b" " * (BODY_MAX + 1), 413):
+            reply = client.send_by_curl(front.origin, body, path=f"/login?password={MARK}",
+                                        ca_file=authority.file)
+            assert reply.status == status
+        front.wait_for_line(MARK, timeout=5)
+        accesses = front.access_log.read_text("utf-8")
+    assert accesses.count("POST /login ") == 2
+    assert MARK not in accesses
 
 
 def test_files_of_the_program(stage):

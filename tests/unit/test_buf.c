@@ -353,6 +353,18 @@ static struct mapping find_mapping(const char *at, bool is_end)
 	return found;
 }
 
+/* The sanitizer puts an mlock() that does nothing in the place of glibc's. */
+#ifdef __SANITIZE_ADDRESS__
+#define CAN_LOCK false
+#else
+#define CAN_LOCK true
+#endif
+
+static bool is_locked(const char *kept)
+{
+	return strstr(find_mapping(kept, false).flags, "lo") != NULL;
+}
+
 static void test_kept_secret_is_locked_and_in_no_core(void **state)
 {
 	struct secret s;
@@ -372,7 +384,7 @@ static void test_kept_secret_is_locked_and_in_no_core(void **state)
 	const char *kept = secret_str(&s);
 	mapping = find_mapping(kept, false);
 	assert_string_equal(mapping.rights, "rw-p");
-	assert_non_null(strstr(mapping.flags, "lo"));
+	assert_int_equal(is_locked(kept), CAN_LOCK);
 	assert_non_null(strstr(mapping.flags, "dd"));
 	assert_string_equal(find_mapping(kept, true).rights, "---p");
 	assert_string_equal(find_mapping(kept + sysconf(_SC_PAGESIZE), false).rights, "---p");
@@ -415,11 +427,11 @@ static void test_kept_secret_stays_where_it_is(void **state)
 /* The exit status of a child: 0, or which of its steps went wrong. */
 static int lock_anew(const struct secret *s)
 {
-	if (strstr(find_mapping(secret_str(s), false).flags, "lo"))
+	if (is_locked(secret_str(s)))
 		return 1;
 	if (!secret_lock(s))
 		return 2;
-	return strstr(find_mapping(secret_str(s), false).flags, "lo") ? 0 : 3;
+	return is_locked(secret_str(s)) == CAN_LOCK ? 0 : 3;
 }
 
 static void test_child_locks_what_is_kept_anew(void **state)
