@@ -127,8 +127,10 @@ class Stage:
             for connection, request in zip(connections, requests, strict=True):
                 connection.send(request.encode())
             self.upstream.wait_for_requests(before + len(requests))
-            yield connections
-            held.release()
+            try:
+                yield connections
+            finally:
+                held.release()
 
     def meet(self, *doors):
         """The token server closes all connections, and does this to the next ones."""
@@ -197,10 +199,8 @@ def met(*doors):
 
 
 def overloaded(stage):
-    with stage.held(by_hand(), by_hand()) as connections:
-        seen = stage.ask()
-    del connections
-    return seen
+    with stage.held(by_hand(), by_hand()):
+        return stage.ask()
 
 
 def unchecked(stage):
