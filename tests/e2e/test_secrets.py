@@ -31,6 +31,10 @@ SECRET_MARK = "geheimnis-zqj7"
 SECRET = f"{SECRET_MARK} +&%= /end"
 SENT_SECRET = urllib.parse.quote_plus(SECRET)
 
+# For what is looked at while a login waits, however busy the machine.
+PATIENT = {"BAKRYPT_TIMEOUT_MS": 60000, "BAKRYPT_CONNECT_TIMEOUT_MS": 30000,
+           "BAKRYPT_CLIENT_SECRET": SECRET}
+
 pytestmark = pytest.mark.skipif(os.environ.get("BAKRYPT_LOGIN_SANITIZED") == "1",
                                 reason="a sanitizer's allocator keeps what it frees")
 
@@ -169,8 +173,7 @@ def idle_services(folder, authority):
             server = stack.enter_context(make_server(authority.leaf()))
             services[name] = stack.enter_context(Service(
                 folder, authority, server=server, arguments=("--workers", workers),
-                settings={"BAKRYPT_CLIENT_SECRET": SECRET, "BAKRYPT_LOG_LEVEL": "info",
-                          "BAKRYPT_TIMEOUT_MS": 10000}))
+                settings={**PATIENT, "BAKRYPT_LOG_LEVEL": "info"}))
         for service in services.values():
             assert len(log_in_a_thousand_times(service.address)) == 1000
         for service in services.values():
@@ -213,7 +216,7 @@ def test_search_finds_what_is_in_use(start, folder):
     """Or the tests above would prove nothing: a login under way has its password in memory, and
     the client secret in the form in which it is sent."""
     need_root()
-    service = start(settings={"BAKRYPT_CLIENT_SECRET": SECRET})
+    service = start(settings=PATIENT)
     held = upstream.Held(token(1))
     service.upstream.script(held)
     with service.connect() as connection:
@@ -244,7 +247,7 @@ def test_core_by_the_kernel_leaves_out_where_the_client_secret_is_kept(folder, a
     subprocess.run(["gcc", "-shared", "-fPIC", "-xc", "-", "-o", library], input=LEAVES_CORE,
                    text=True, check=True)
     with Service(folder, authority, wrapper=("prlimit", "--core=unlimited", "env", "-C", home),
-                 settings={"BAKRYPT_CLIENT_SECRET": SECRET, "LD_PRELOAD": library}) as service:
+                 settings={**PATIENT, "LD_PRELOAD": library}) as service:
         service.upstream.script(upstream.Held())
         with service.connect() as connection:
             connection.send(good_login(fastcgi.login_json("ulrike", password(1))).encode())
@@ -258,8 +261,8 @@ def test_core_by_the_kernel_leaves_out_where_the_client_secret_is_kept(folder, a
 
 # Where the client secret is -----------------------------------------------------------------------
 
-def from_environment(_):
-    return {"BAKRYPT_CLIENT_SECRET": SECRET}, ()
+def from_environment(_):  # as PATIENT has it
+    return {}, ()
 
 
 def private_file(path, text):
@@ -294,7 +297,8 @@ def test_client_secret_is_there_once_wherever_it_is_from(start, folder, name, wo
     need_root()
     home = folders.make_subfolder(folder, f"{name}-{workers}".replace(" ", "-"))
     settings, arguments = SOURCES[name](home)
-    service = start(settings=settings, arguments=("--workers", workers, *arguments))
+    service = start(settings={**PATIENT, **settings},
+                    arguments=("--workers", workers, *arguments))
     count = 1 if workers == 1 else 3
     wait_until(lambda: len(processes(service)) == count, 5, "all processes")
     assert service.post().status == 200
@@ -315,7 +319,7 @@ def test_memory_that_cannot_be_locked_is_used_all_the_same(start):
     if folders.is_root():
         wrapper += ("setpriv", "--bounding-set=-ipc_lock")
     service = start(wrapper=wrapper, arguments=("--workers", "2"),
-                    settings={"BAKRYPT_CLIENT_SECRET": SECRET})
+                    settings=PATIENT)
     notice = service.program.wait_for_event("setting_notice")
     assert notice["level"] == "warn" and "LimitMEMLOCK" in notice["note"]
     service.check_token(service.post())
@@ -390,8 +394,7 @@ def test_short_runs_leave_no_core_and_no_secret_in_their_environment(authority, 
     leaf = authority.leaf()
     with upstream.Upstream(leaf.certificate, leaf.key) as server:
         held = server.always = upstream.Held(token(1))
-        process = run({**cgi.settings(server.url, authority.file),
-                       "BAKRYPT_CLIENT_SECRET": SECRET})
+        process = run({**cgi.settings(server.url, authority.file), **PATIENT})
         server.wait_for_requests(1)
         assert procfs.limit(process.pid, "Max core file size") == ("0", "0")
         if folders.is_root():

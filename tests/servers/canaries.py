@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from servers import cgi, client, fastcgi, nginx, program, source, traces, upstream
 from servers.chain import new_request_id
 from servers.client import FORM, JSON
-from servers.service import CONNECT_TIMEOUT_MS, TIMEOUT_MS, Service
+from servers.service import Service
 
 MARK = "zq4canary"  # in every secret below, and nowhere else
 USER = f"user-{MARK}@example.test"
@@ -69,8 +69,8 @@ class Stage:
         self.folder = folder
         self.authority = authority
         self.settings = {"BAKRYPT_CLIENT_SECRET": CLIENT_SECRET, "BAKRYPT_MAX_IN_FLIGHT": 2,
-                         "BAKRYPT_TIMEOUT_MS": TIMEOUT_MS,
-                         "BAKRYPT_CONNECT_TIMEOUT_MS": CONNECT_TIMEOUT_MS, **(settings or {})}
+                         "BAKRYPT_TIMEOUT_MS": 4000, "BAKRYPT_CONNECT_TIMEOUT_MS": 3000,
+                         **(settings or {})}
         self.seen = {}
         self.commands = {}  # what came of them, by their arguments
         self.service = Service(folder, authority, settings=self.settings, wrapper=wrapper)
@@ -224,7 +224,7 @@ def client_gone(stage):
 def stopping(stage):
     """A program of its own, since it ends."""
     settings = {**stage.settings, "BAKRYPT_TIMEOUT_MS": 6000,
-                "BAKRYPT_CONNECT_TIMEOUT_MS": CONNECT_TIMEOUT_MS}
+                "BAKRYPT_CONNECT_TIMEOUT_MS": 3000}
     with Service(stage.folder, stage.authority, settings=settings) as service:
         service.upstream.script(upstream.after(LATE_S, upstream.token(**NEW_TOKENS)))
         with service.connect() as connection:
