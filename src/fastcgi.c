@@ -29,7 +29,7 @@ struct connection {
 	struct loop_timer timer;
 	enum connection_state state;
 	struct secret received; /* of requests not yet served */
-	size_t need_bytes;      /* before so much is received, no look at it tells more */
+	struct gate gate;       /* what is known of the first of them */
 	bool is_pumping;        /* pump() is at work on it, further up the stack */
 	bool is_kept;           /* the web server wants it left open after this reply */
 	bool is_cut_short;      /* the present request was not read whole */
@@ -189,7 +189,7 @@ static void on_finish(struct http_exchange *x)
 
 /* Passes one request on to the gateway. bytes begin with it, and are all of it if the body is
  * HTTP_BODY_WHOLE; otherwise libfcgi gets to see its parameters alone. */
-static void serve(struct connection *connection, unsigned char *bytes, const struct gate *gate,
+static void serve(struct connection *connection, unsigned char *bytes,
 		  enum http_body_state body_state)
 {
 	struct fastcgi *door = connection->door;
@@ -200,8 +200,9 @@ static void serve(struct connection *connection, unsigned char *bytes, const str
 	http_init(x, on_finish);
 	x->arrived_us = loop_clock_us();
 	x->request.body_state = body_state;
-	connection->responder =
-		responder_open(&door->feed, bytes, gate, connection->io.fd, &x->request);
+	connection->responder = responder_open(&door->feed, bytes, &connection->gate,
+					       connection->io.fd, &x->request);
+	connection->gate = (struct gate){0};
 	if (!connection->responder) {
 		log_reject("no memory, or a request that libfcgi does not take");
 		enter(connection, DOOMED);
@@ -215,14 +216,12 @@ static void serve(struct connection *connection, unsigned char *bytes, const str
 /* The peer is done, or late, and the request is not whole: a reply if its parameters are there. */
 static void give_up(struct connection *connection, const char *complaint)
 {
-	struct gate gate;
 	unsigned char *bytes = (unsigned char *)secret_end(&connection->received) -
 			       secret_len(&connection->received);
 
-	if (gate_look(&gate, bytes, secret_len(&connection->received)) == GATE_MORE &&
-	    gate.params_end > 0) {
+	if (connection->gate.params_end > 0) {
 		connection->is_pumping = true;
-		serve(connection, bytes, &gate, HTTP_BODY_CUT);
+		serve(connection, bytes, HTTP_BODY_CUT);
 		connection->is_pumping = false;
 	} else {
 		log_reject(complaint);
@@ -235,25 +234,26 @@ static void give_up(struct connection *connection, const char *complaint)
 /* Serves the first request in bytes, if there is a whole one. Returns the bytes it took. */
 static size_t pump_one(struct connection *connection, unsigned char *bytes, size_t len)
 {
-	struct gate gate;
+	struct gate *gate = &connection->gate;
+	enum gate_verdict verdict = gate_look(gate, bytes, len);
+	size_t request_bytes = gate->request_bytes;
 
-	switch (gate_look(&gate, bytes, len)) {
+	switch (verdict) {
 	case GATE_MORE:
 		if (connection->state == WAITING)
 			enter(connection, RECEIVING);
-		connection->need_bytes = gate.need_bytes;
 		return 0;
 	case GATE_READY:
-		serve(connection, bytes, &gate, HTTP_BODY_WHOLE);
-		return gate.request_bytes;
+		serve(connection, bytes, HTTP_BODY_WHOLE);
+		return request_bytes;
 	case GATE_TOO_LARGE:
-		serve(connection, bytes, &gate, HTTP_BODY_TOO_LARGE);
+		serve(connection, bytes, HTTP_BODY_TOO_LARGE);
 		return len;
 	case GATE_ABORTED:
 		enter(connection, DOOMED);
 		return len;
 	case GATE_BAD:
-		log_reject(gate.complaint);
+		log_reject(gate->complaint);
 		enter(connection, DOOMED);
 		return len;
 	}
@@ -284,7 +284,6 @@ static void pump(struct connection *connection, unsigned char *bytes, size_t len
 		bytes = (unsigned char *)secret_end(&connection->received) - len;
 	}
 	connection->is_pumping = true;
-	connection->need_bytes = 0;
 	do {
 		taken = pump_one(connection, bytes + at, len - at);
 		at += taken;
@@ -328,7 +327,7 @@ static void on_input(struct connection *connection, unsigned char *bytes, size_t
 		if (!secret_append(received, bytes, len)) {
 			log_reject("no memory for a request");
 			connection_free(connection);
-		} else if (secret_len(received) >= connection->need_bytes) {
+		} else if (secret_len(received) >= connection->gate.need_bytes) {
 			pump(connection, NULL, 0);
 		}
 		return;

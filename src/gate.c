@@ -19,24 +19,6 @@ enum {
 	BEGIN_BODY_BYTES = 8,
 };
 
-/* What one look has learned so far. */
-struct walk {
-	unsigned id;
-	bool has_begun;
-	bool has_params;
-	bool has_stdin;
-	size_t params_bytes;
-	size_t params_count;
-	size_t body_bytes;
-
-	/* Where in the name-value pairs the parameter stream stands. */
-	uint32_t length[2];       /* of the name and of the value being read */
-	unsigned lengths_read;    /* how many of the two are known */
-	unsigned length_bytes;    /* how many bytes of the present one were read */
-	unsigned length_bytes_of; /* 1 or 4 */
-	size_t skip_bytes;        /* of the name and value themselves, still to come */
-};
-
 struct record {
 	unsigned type;
 	unsigned id;
@@ -46,7 +28,7 @@ struct record {
 };
 
 /* One byte of a length: 1 byte below 128, else 4 with the top bit set, big-endian (section 3.4). */
-static void walk_length_byte(struct walk *walk, unsigned char byte)
+static void walk_length_byte(struct gate_walk *walk, unsigned char byte)
 {
 	if (walk->length_bytes == 0) {
 		walk->length_bytes_of = byte & 0x80 ? 4 : 1;
@@ -65,7 +47,7 @@ static void walk_length_byte(struct walk *walk, unsigned char byte)
 }
 
 /* NULL, or what is wrong. */
-static const char *walk_params(struct walk *walk, const struct record *record)
+static const char *walk_params(struct gate_walk *walk, const struct record *record)
 {
 	size_t at = 0;
 
@@ -90,7 +72,7 @@ static const char *walk_params(struct walk *walk, const struct record *record)
 	return NULL;
 }
 
-static const char *walk_begin(struct walk *walk, const struct record *record)
+static const char *walk_begin(struct gate_walk *walk, const struct record *record)
 {
 	if (record->type != FCGI_BEGIN_REQUEST)
 		return "a request does not start with BEGIN_REQUEST";
@@ -103,7 +85,7 @@ static const char *walk_begin(struct walk *walk, const struct record *record)
 	return NULL;
 }
 
-static const char *walk_stream_record(struct walk *walk, const struct record *record)
+static const char *walk_stream_record(struct gate_walk *walk, const struct record *record)
 {
 	switch (record->type) {
 	case FCGI_PARAMS:
@@ -158,9 +140,11 @@ static enum gate_verdict reach(struct gate *gate, size_t end, size_t len)
 	return GATE_MORE;
 }
 
-static enum gate_verdict look_at_record(struct gate *gate, struct walk *walk, size_t at,
-					const unsigned char *bytes, size_t len)
+/* The next record, which begins where the last one ended. */
+static enum gate_verdict look_at_record(struct gate *gate, const unsigned char *bytes, size_t len)
 {
+	struct gate_walk *walk = &gate->walk;
+	size_t at = gate->request_bytes;
 	enum gate_verdict verdict = reach(gate, at + HEADER_BYTES, len);
 	struct record record;
 	const char *complaint;
@@ -199,13 +183,11 @@ static enum gate_verdict look_at_record(struct gate *gate, struct walk *walk, si
 
 enum gate_verdict gate_look(struct gate *gate, const unsigned char *bytes, size_t len)
 {
-	struct walk walk = {0};
 	enum gate_verdict verdict;
 
-	*gate = (struct gate){0};
 	do {
 		gate->need_bytes = 0;
-		verdict = look_at_record(gate, &walk, gate->request_bytes, bytes, len);
+		verdict = look_at_record(gate, bytes, len);
 	} while (verdict == GATE_MORE && gate->need_bytes == 0);
 	return verdict;
 }

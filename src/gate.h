@@ -11,6 +11,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 enum gate_verdict {
 	GATE_MORE,      /* well-formed so far, not complete */
@@ -23,23 +24,45 @@ enum gate_verdict {
 /* BEGIN_REQUEST without its padding. */
 #define GATE_BEGIN_BYTES 16
 
-/* Positions are bytes from the start. libfcgi forgets to skip the padding of BEGIN_REQUEST and of
- * the two empty records. So whoever feeds it leaves that padding out, and takes its length (the
- * last byte but one) out of those three headers; the two ends are behind the latter two. */
-struct gate {
-	size_t need_bytes;    /* after GATE_MORE: before this much is there, no look tells more */
-	size_t params_begin;  /* behind the padding of BEGIN_REQUEST */
-	size_t params_end;    /* the end of PARAMS; 0: not all are there, no reply is possible */
-	size_t params_count;  /* name-value pairs, as far as they are there */
-	size_t stdin_begin;   /* behind the padding of the empty PARAMS */
-	size_t stdin_end;     /* after GATE_READY: the end of STDIN */
-	size_t request_bytes; /* after GATE_READY: behind its padding, where the next request begins
-			       */
-	const char *complaint; /* after GATE_BAD: a constant sentence for the log */
+/* What the looks so far have learned; gate.c's own. */
+struct gate_walk {
+	unsigned id;
+	bool has_begun;
+	bool has_params;
+	bool has_stdin;
+	size_t params_bytes;
+	size_t params_count;
+	size_t body_bytes;
+
+	/* Where in the name-value pairs the parameter stream stands. */
+	uint32_t length[2];       /* of the name and of the value being read */
+	unsigned lengths_read;    /* how many of the two are known */
+	unsigned length_bytes;    /* how many bytes of the present one were read */
+	unsigned length_bytes_of; /* 1 or 4 */
+	size_t skip_bytes;        /* of the name and value themselves, still to come */
 };
 
-/* Looks at the first len bytes of a connection on which no request is being served. bytes are
- * borrowed. Always from the start: nothing is remembered between calls. */
+/* All zeros before the first look at a request. Positions are bytes from the request's start.
+ * libfcgi forgets to skip the padding of BEGIN_REQUEST and of the two empty records. So whoever
+ * feeds it leaves that padding out, and takes its length (the last byte but one) out of those three
+ * headers; the two ends are behind the latter two. */
+struct gate {
+	size_t need_bytes;     /* after GATE_MORE: before this much is there, no look tells more */
+	size_t params_begin;   /* behind the padding of BEGIN_REQUEST */
+	size_t params_end;     /* the end of PARAMS; 0: not all are there, no reply is possible */
+	size_t params_count;   /* name-value pairs, as far as they are there */
+	size_t stdin_begin;    /* behind the padding of the empty PARAMS */
+	size_t stdin_end;      /* after GATE_READY: the end of STDIN */
+	size_t request_bytes;  /* behind the last whole record; after GATE_READY, where the next
+				* request begins */
+	const char *complaint; /* after GATE_BAD: a constant sentence for the log */
+	struct gate_walk walk;
+};
+
+/* Looks at the first len bytes of a request, those that were there at the last look included. bytes
+ * are borrowed, and may have moved. Goes on where the last look ended, so that a request in ten
+ * thousand pieces costs no more than in one. After another verdict than GATE_MORE it takes zeros
+ * again. */
 enum gate_verdict gate_look(struct gate *gate, const unsigned char *bytes, size_t len);
 
 /* Whether bytes that came while a request is being served begin with an ABORT_REQUEST record. */

@@ -59,9 +59,16 @@ static void put_request(size_t padding, const char *body)
 	put(STDIN, 1, NULL, 0, padding);
 }
 
+/* A first look, at so much of it. */
+static enum gate_verdict look_at(struct gate *gate, size_t len)
+{
+	*gate = (struct gate){0};
+	return gate_look(gate, wire.bytes, len);
+}
+
 static enum gate_verdict look(struct gate *gate)
 {
-	return gate_look(gate, wire.bytes, wire.len);
+	return look_at(gate, wire.len);
 }
 
 static void check_bad(const char *complaint)
@@ -106,10 +113,44 @@ static void test_every_cut_asks_for_more(void **state)
 	(void)state;
 	put_request(3, "body");
 	for (size_t len = 0; len < wire.len; len++) {
-		assert_int_equal(gate_look(&gate, wire.bytes, len), GATE_MORE);
+		assert_int_equal(look_at(&gate, len), GATE_MORE);
 		assert_true(gate.need_bytes > len);
 		assert_true(gate.need_bytes <= wire.len);
 	}
+}
+
+/* In every two pieces, and byte by byte, a request is what it is in one. */
+static void test_look_goes_on_where_the_last_one_ended(void **state)
+{
+	struct gate whole, pieces;
+
+	(void)state;
+	put_request(3, "body");
+	assert_int_equal(look(&whole), GATE_READY);
+	for (size_t cut = 0; cut < wire.len; cut++) {
+		assert_int_equal(look_at(&pieces, cut), GATE_MORE);
+		assert_int_equal(gate_look(&pieces, wire.bytes, wire.len), GATE_READY);
+		assert_memory_equal(&pieces, &whole, sizeof(whole));
+	}
+	pieces = (struct gate){0};
+	for (size_t len = 0; len < wire.len; len++)
+		assert_int_equal(gate_look(&pieces, wire.bytes, len), GATE_MORE);
+	assert_int_equal(gate_look(&pieces, wire.bytes, wire.len), GATE_READY);
+	assert_memory_equal(&pieces, &whole, sizeof(whole));
+}
+
+/* Or a request in many small records would cost the square of their number. */
+static void test_what_was_looked_at_is_not_looked_at_again(void **state)
+{
+	struct gate gate;
+	size_t seen;
+
+	(void)state;
+	put_request(0, "body");
+	seen = wire.len - 8;
+	assert_int_equal(look_at(&gate, seen), GATE_MORE);
+	memset(wire.bytes, 0xff, seen);
+	assert_int_equal(gate_look(&gate, wire.bytes, wire.len), GATE_READY);
 }
 
 static void test_reply_is_possible_from_the_end_of_params(void **state)
@@ -121,9 +162,9 @@ static void test_reply_is_possible_from_the_end_of_params(void **state)
 	put_request(0, "body");
 	look(&gate);
 	end = gate.params_end;
-	gate_look(&gate, wire.bytes, end - 1);
+	look_at(&gate, end - 1);
 	assert_int_equal(gate.params_end, 0);
-	gate_look(&gate, wire.bytes, end);
+	look_at(&gate, end);
 	assert_int_equal(gate.params_end, end);
 }
 
@@ -294,6 +335,8 @@ int main(void)
 		cmocka_unit_test(test_whole_request),
 		cmocka_unit_test(test_padding_is_counted_apart),
 		cmocka_unit_test(test_every_cut_asks_for_more),
+		cmocka_unit_test(test_look_goes_on_where_the_last_one_ended),
+		cmocka_unit_test(test_what_was_looked_at_is_not_looked_at_again),
 		cmocka_unit_test(test_reply_is_possible_from_the_end_of_params),
 		cmocka_unit_test(test_next_request_is_left_alone),
 		cmocka_unit_test(test_params_across_records),
