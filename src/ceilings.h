@@ -74,6 +74,9 @@
 /* Connections accepted before the loop turns to other work. */
 #define ACCEPT_BATCH 64
 
+/* Requests answered in one turn of the loop for peers that have sent several at once. */
+#define QUEUE_BATCH 8
+
 /* Connections from the web server at one time, where RLIMIT_NOFILE would allow more. */
 #define CONNECTIONS_MAX 65536
 
@@ -135,6 +138,10 @@
 
 /* A log line; pipes take a write of up to 4096 bytes whole. */
 #define LOG_LINE_MAX_BYTES 4096
+
+/* Log lines at once about peers that do not speak FastCGI properly, or leave in the middle of a
+ * request; then one a second. */
+#define REJECT_LINES_MAX 100
 
 /* Loops of one program. */
 #define WORKERS_MAX 256

@@ -14,16 +14,19 @@
 
 #define FCGI_STDERR 7 /* a record's type */
 
+#define CONNECTION_EVENTS ((uint32_t)(EPOLLIN | EPOLLRDHUP))
+
 enum connection_state {
 	WAITING,   /* nothing of a next request is there */
 	RECEIVING, /* part of one is */
+	QUEUED,    /* more came along with the last one: it waits for its turn */
 	SERVING,   /* lent to the gateway */
 	LINGERING, /* replied early: what still comes is discarded */
 	DOOMED,    /* to be closed by whoever is at work on it */
 };
 
 struct connection {
-	TAILQ_ENTRY(connection) entry; /* in door->idle while WAITING, else in door->busy */
+	TAILQ_ENTRY(connection) entry; /* in the list of its state */
 	struct fastcgi *door;
 	struct loop_io io;
 	struct loop_timer timer;
@@ -48,9 +51,12 @@ struct fastcgi {
 	struct loop_timer pause_timer;
 	bool is_listening;
 	bool is_stopping;
-	uint64_t warned_us;      /* when the last accept_paused was logged */
-	struct connections idle; /* the longest idle first */
-	struct connections busy;
+	/* In each the one that is there for longest first. */
+	struct connections idle;   /* WAITING */
+	struct connections slow;   /* RECEIVING or LINGERING: they wait for their peers */
+	struct connections queued; /* QUEUED */
+	struct connections busy;   /* all others */
+	struct loop_timer queue_timer;
 	size_t connection_count;
 	size_t connections_max;
 	struct responder_feed feed;
@@ -60,19 +66,24 @@ struct fastcgi {
 	unsigned char input[INPUT_BYTES];
 };
 
-static void pump(struct connection *connection, unsigned char *bytes, size_t len);
+static void queue(struct connection *connection);
 static void listen_again(struct fastcgi *door);
 
 static void log_reject(const char *complaint)
 {
-	log_event(LOG_WARN, "fcgi_reject", complaint);
+	static struct log_pace pace = {.burst = REJECT_LINES_MAX};
+
+	log_event_paced(&pace, LOG_WARN, "fcgi_reject", complaint);
 }
 
 /* ---- a connection's life ---- */
 
 static struct connections *list_of(struct fastcgi *door, enum connection_state state)
 {
-	return state == WAITING ? &door->idle : &door->busy;
+	return state == WAITING                           ? &door->idle
+	       : state == RECEIVING || state == LINGERING ? &door->slow
+	       : state == QUEUED                          ? &door->queued
+							  : &door->busy;
 }
 
 static void enter(struct connection *connection, enum connection_state state)
@@ -182,7 +193,7 @@ static void on_finish(struct http_exchange *x)
 	if (connection->state == DOOMED)
 		connection_free(connection);
 	else if (connection->state == WAITING && secret_len(&connection->received) > 0)
-		pump(connection, NULL, 0);
+		queue(connection);
 }
 
 /* ---- the way in ---- */
@@ -272,11 +283,10 @@ static bool keep_rest(struct connection *connection, const unsigned char *bytes,
 	return is_kept;
 }
 
-/* Serves whole requests one after the other, while each is answered at once, and keeps the rest.
- * bytes: what was received; NULL: it is all in connection->received. May free the connection. */
+/* Serves the first request if it is whole, and keeps the rest. bytes: what was received; NULL: it
+ * is all in connection->received. May free the connection. */
 static void pump(struct connection *connection, unsigned char *bytes, size_t len)
 {
-	size_t at = 0;
 	size_t taken;
 
 	if (!bytes) {
@@ -284,15 +294,12 @@ static void pump(struct connection *connection, unsigned char *bytes, size_t len
 		bytes = (unsigned char *)secret_end(&connection->received) - len;
 	}
 	connection->is_pumping = true;
-	do {
-		taken = pump_one(connection, bytes + at, len - at);
-		at += taken;
-	} while (taken > 0 && at < len && connection->state == WAITING);
+	taken = pump_one(connection, bytes, len);
 	connection->is_pumping = false;
 	if (connection->state == DOOMED || connection->state == LINGERING)
-		at = len;
-	if ((at > 0 || secret_len(&connection->received) == 0) &&
-	    !keep_rest(connection, bytes + at, len - at)) {
+		taken = len;
+	if ((taken > 0 || secret_len(&connection->received) == 0) &&
+	    !keep_rest(connection, bytes + taken, len - taken)) {
 		log_reject("no memory for a request");
 		if (connection->state == SERVING)
 			connection->is_kept = false;
@@ -301,8 +308,39 @@ static void pump(struct connection *connection, unsigned char *bytes, size_t len
 	}
 	if (connection->state == DOOMED)
 		connection_free(connection);
+	else if (connection->state == WAITING && secret_len(&connection->received) > 0)
+		queue(connection);
 	else if (connection->state == RECEIVING && connection->timer.slot == 0)
 		set_timer(connection, arrival_ms(connection->door));
+}
+
+/* ---- requests that came several at once ---- */
+
+/* One at a time, or all others would wait for a peer that has sent a thousand. Nothing is read of
+ * it meanwhile: then the kernel keeps it waiting. */
+static void queue(struct connection *connection)
+{
+	struct fastcgi *door = connection->door;
+
+	enter(connection, QUEUED);
+	loop_change(door->loop, &connection->io, 0);
+	if (door->queue_timer.slot == 0)
+		loop_timer_set(door->loop, &door->queue_timer, 0);
+}
+
+/* Those that are served go to the end of the queue; the others are for the next turn. */
+static void on_queue(struct loop_timer *timer)
+{
+	struct fastcgi *door = CONTAINER(timer, struct fastcgi, queue_timer);
+	struct connection *connection;
+
+	for (int i = 0; i < QUEUE_BATCH && (connection = TAILQ_FIRST(&door->queued)); i++) {
+		enter(connection, WAITING);
+		loop_change(door->loop, &connection->io, CONNECTION_EVENTS);
+		pump(connection, NULL, 0);
+	}
+	if (!TAILQ_EMPTY(&door->queued))
+		loop_timer_set(door->loop, timer, 0);
 }
 
 /* ---- events ---- */
@@ -343,6 +381,7 @@ static void on_input(struct connection *connection, unsigned char *bytes, size_t
 		if (connection->lingered_bytes > LINGER_MAX_BYTES)
 			connection_free(connection);
 		return;
+	case QUEUED:
 	case DOOMED:
 		return;
 	}
@@ -362,9 +401,14 @@ static void on_ready(struct loop_io *io, uint32_t events)
 {
 	struct connection *connection = CONTAINER(io, struct connection, io);
 	unsigned char *input = connection->door->input;
-	ssize_t len = recv(io->fd, input, INPUT_BYTES, MSG_DONTWAIT);
+	ssize_t len;
 
-	(void)events;
+	if (connection->state == QUEUED) {
+		if (events & (EPOLLHUP | EPOLLERR)) /* nobody would read the replies */
+			connection_free(connection);
+		return;
+	}
+	len = recv(io->fd, input, INPUT_BYTES, MSG_DONTWAIT);
 	if (len > 0) {
 		on_input(connection, input, (size_t)len);
 		wipe(input, (size_t)len);
@@ -406,14 +450,11 @@ static void listen_again(struct fastcgi *door)
 /* Accepting would only fail again and again; a close, or else a moment, brings it back. */
 static void pause_listening(struct fastcgi *door, const char *reason)
 {
-	uint64_t now_us = loop_clock_us();
+	static struct log_pace pace = {.burst = 1};
 
 	stop_listening(door);
 	loop_timer_set(door->loop, &door->pause_timer, ACCEPT_PAUSE_MS);
-	if (now_us - door->warned_us < 1000000 && door->warned_us > 0)
-		return;
-	door->warned_us = now_us;
-	log_event(LOG_WARN, "accept_paused", reason);
+	log_event_paced(&pace, LOG_WARN, "accept_paused", reason);
 }
 
 static void on_pause_over(struct loop_timer *timer)
@@ -431,7 +472,7 @@ static struct connection *connection_new(struct fastcgi *door, int fd)
 	connection->door = door;
 	connection->io = (struct loop_io){.fd = fd, .on_ready = on_ready};
 	connection->timer.on_fire = on_timer;
-	if (!loop_add(door->loop, &connection->io, EPOLLIN | EPOLLRDHUP)) {
+	if (!loop_add(door->loop, &connection->io, CONNECTION_EVENTS)) {
 		free(connection);
 		return NULL;
 	}
@@ -446,15 +487,22 @@ static struct connection *connection_new(struct fastcgi *door, int fd)
 	return connection;
 }
 
-/* A place for one more, if need be that of the connection that has been idle for longest. */
+/* A place for one more, if need be that of the connection that has been idle for longest, or else
+ * of the one that has waited for its peer for longest: a web server sends a request in one go. */
 static bool make_room(struct fastcgi *door)
 {
+	struct connection *connection = TAILQ_FIRST(&door->idle);
+
 	if (door->connection_count < door->connections_max)
 		return true;
-	if (TAILQ_EMPTY(&door->idle))
+	if (!connection)
+		connection = TAILQ_FIRST(&door->slow);
+	if (!connection)
 		return false;
+	if (connection->state == RECEIVING)
+		log_reject("a slow request, and others that wait for its place");
 	/* The analyzer does not follow TAILQ_REMOVE(): it takes the list for unchanged. */
-	connection_free(TAILQ_FIRST(&door->idle)); /* NOLINT(clang-analyzer-unix.Malloc) */
+	connection_free(connection); /* NOLINT(clang-analyzer-unix.Malloc) */
 	return true;
 }
 
@@ -515,10 +563,13 @@ struct fastcgi *fastcgi_open(struct loop *loop, struct gateway *gateway, struct 
 	door->listener = listener;
 	door->listener_io = (struct loop_io){.fd = listener->fd, .on_ready = on_connection};
 	door->pause_timer.on_fire = on_pause_over;
+	door->queue_timer.on_fire = on_queue;
 	door->connections_max = connections_max;
 	door->on_drained = on_drained;
 	door->context = context;
 	TAILQ_INIT(&door->idle);
+	TAILQ_INIT(&door->slow);
+	TAILQ_INIT(&door->queued);
 	TAILQ_INIT(&door->busy);
 	buf_init(&door->head, HEAD_MAX_BYTES);
 	if (!responder_feed_open(&door->feed)) {
@@ -534,7 +585,7 @@ static void end_idle(struct fastcgi *door)
 {
 	struct connection *connection;
 
-	TAILQ_FOREACH(connection, &door->busy, entry)
+	TAILQ_FOREACH(connection, &door->slow, entry)
 	{
 		/* cppcheck-suppress uninitvar; it does not see through the macro */
 		if (connection->state == RECEIVING)
@@ -585,7 +636,10 @@ void fastcgi_close(struct fastcgi *door)
 	loop_timer_cancel(door->loop, &door->pause_timer);
 	door->is_stopping = true;
 	door->connection_count++;
+	loop_timer_cancel(door->loop, &door->queue_timer);
 	close_all(&door->idle);
+	close_all(&door->slow);
+	close_all(&door->queued);
 	close_all(&door->busy);
 	responder_feed_close(&door->feed);
 	buf_clear(&door->head);

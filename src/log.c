@@ -319,6 +319,30 @@ void log_close(struct log_line *line)
 	line->is_wanted = false;
 }
 
+void log_event_paced(struct log_pace *pace, enum log_level level, const char *event,
+		     const char *detail)
+{
+	struct log_line line;
+	struct timespec now;
+	uint64_t passed;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	passed = (uint64_t)now.tv_sec - pace->second;
+	pace->told = passed < pace->told ? pace->told - (unsigned)passed : 0;
+	pace->second = (uint64_t)now.tv_sec;
+	if (pace->told >= pace->burst) {
+		pace->left_out++;
+		return;
+	}
+	pace->told++;
+	log_open(&line, level, event);
+	log_str(&line, "note", detail);
+	if (pace->left_out > 0)
+		log_int(&line, "left_out", (int64_t)pace->left_out);
+	pace->left_out = 0;
+	log_close(&line);
+}
+
 void log_event(enum log_level level, const char *event, const char *detail)
 {
 	struct log_line line;

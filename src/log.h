@@ -65,4 +65,17 @@ void log_flush(void);
 /* A whole event with at most one text member, for the simple cases. detail may be NULL. */
 void log_event(enum log_level level, const char *event, const char *detail);
 
+/* How often an event may be told that others can bring about: so often at once, and from then on
+ * once a second. The owner sets burst, and the rest to zero. */
+struct log_pace {
+	unsigned burst;
+	unsigned told; /* of them, lately */
+	uint64_t second;
+	uint64_t left_out;
+};
+
+/* As log_event(), but for what is beyond the pace: the next line says how many in "left_out". */
+void log_event_paced(struct log_pace *pace, enum log_level level, const char *event,
+		     const char *detail);
+
 #endif

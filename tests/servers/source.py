@@ -70,7 +70,7 @@ def routes():
 def events():
     """Every event that the program can log."""
     code = "".join(path.read_text(encoding="utf-8") for path in sorted(SRC.glob("*.c")))
-    calls = re.findall(r'\blog_(?:event|open)\([^;"]*\bLOG_\w+,\s*"(\w+)"', code)
+    calls = re.findall(r'\blog_(?:event|open|event_paced)\([^;"]*\bLOG_\w+,\s*"(\w+)"', code)
     return {*calls, *(route.event for route in routes().values()),
             *(fault.event for fault in faults().values())}
 

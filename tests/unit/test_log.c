@@ -527,6 +527,49 @@ static void test_errno_survives_a_line(void **state)
 
 #define TEST(function) cmocka_unit_test_setup(function, start)
 
+/* ---- pace ---- */
+
+static struct log_pace pace;
+
+/* So many events at once; the number of lines of them. */
+static size_t tell_paced(size_t count)
+{
+	size_t lines = 0;
+
+	catch_begin();
+	for (size_t i = 0; i < count; i++)
+		log_event_paced(&pace, LOG_WARN, "paced", "note");
+	catch_end();
+	for (const char *at = caught; (at = strchr(at, '\n')); at++)
+		lines++;
+	return lines;
+}
+
+static void test_paced_events_are_told_so_often_and_then_counted(void **state)
+{
+	(void)state;
+	pace = (struct log_pace){.burst = 20};
+	/* Up to two begin in another second. */
+	assert_in_range(tell_paced(500), 20, 22);
+	assert_null(strstr(caught, "left_out"));
+	assert_true(pace.left_out >= 478);
+	/* A second later one more, which tells of all that were not. */
+	pace.second--;
+	pace.left_out = 480;
+	assert_in_range(tell_paced(1), 1, 1);
+	assert_caught("\"event\":\"paced\",\"note\":\"note\",\"left_out\":480}");
+	assert_int_equal(pace.left_out, 0);
+}
+
+static void test_pace_is_as_at_first_after_a_while(void **state)
+{
+	(void)state;
+	pace = (struct log_pace){.burst = 20};
+	tell_paced(500);
+	pace.second -= 100;
+	assert_in_range(tell_paced(500), 20, 22);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -550,6 +593,8 @@ int main(void)
 		TEST(test_gone_reader_is_survived),
 		TEST(test_closed_standard_error_is_survived),
 		TEST(test_errno_survives_a_line),
+		TEST(test_paced_events_are_told_so_often_and_then_counted),
+		TEST(test_pace_is_as_at_first_after_a_while),
 	};
 
 	return cmocka_run_group_tests_name("log", tests, NULL, NULL);
