@@ -91,6 +91,12 @@
 /* Descriptors for one such connection: its socket, and what libcurl keeps beside it. */
 #define UPSTREAM_CONNECTION_FDS 3
 
+/* Received on one such connection before the loop turns to other work; and from the end of one
+ * login on it to the next, for each login under way and one more: their heads and bodies, and
+ * whatever else a server may say. */
+#define HEARD_AT_ONCE_BYTES (64 * 1024)
+#define HEARD_PER_LOGIN_BYTES (256 * 1024)
+
 /* Sent at once on one connection to the token server: what one TLS record holds (RFC 8446 section
  * 5.1), and one more HTTP/2 frame (RFC 9113 section 4.2) with its head. */
 #define TLS_RECORD_BYTES (16 * 1024)

@@ -71,11 +71,17 @@ static int on_write(BIO *bio, const char *data, int len)
 	return sent;
 }
 
+/* The ceiling is below OpenSSL, which reads on by itself where records hold nothing for us. */
 static int on_read(BIO *bio, char *data, int size)
 {
-	const struct tls *tls = BIO_get_data(bio);
-	int got = take_result(bio, recv(tls->fd, data, (size_t)size, 0));
+	struct tls *tls = BIO_get_data(bio);
+	size_t most = (size_t)size < tls->room ? (size_t)size : tls->room;
+	int got;
 
+	errno = EAGAIN;
+	got = take_result(bio, most > 0 ? recv(tls->fd, data, most, 0) : -1);
+	if (got > 0)
+		tls->room -= (size_t)got;
 	if (got < 0 && (errno == EAGAIN || errno == EINTR))
 		BIO_set_retry_read(bio);
 	return got;

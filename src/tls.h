@@ -15,6 +15,7 @@
 struct tls {
 	void *ssl; /* libcurl's SSL *, once the handshake is over */
 	int fd;
+	size_t room; /* bytes that may still be received from the peer, before TLS_LATER */
 };
 
 /* Has a context of libcurl's, its SSL_CTX *, offer HTTP/2 and HTTP/1.1 by ALPN (RFC 7301), and
@@ -30,8 +31,9 @@ bool tls_take(struct tls *tls, int fd);
 
 enum { TLS_END = 0, TLS_LATER = -1, TLS_FAULT = -2 };
 
-/* Each gives the number of bytes read or written; or TLS_LATER, if it would have to wait; TLS_END,
- * if the peer has closed; TLS_FAULT. What was not written whole is to be written again from there,
+/* Each gives the number of bytes read or written; or TLS_LATER, if it would have to wait, or has
+ * received as much as tls->room allowed (then epoll tells of the rest); TLS_END, if the peer has
+ * closed; TLS_FAULT. What was not written whole is to be written again from there,
  * or from a copy. */
 ssize_t tls_read(struct tls *tls, void *data, size_t size);
 ssize_t tls_write(struct tls *tls, const void *data, size_t len);

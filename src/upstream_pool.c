@@ -35,7 +35,8 @@ struct connection {
 	TAILQ_ENTRY(connection) unsent_entry;
 	struct secret out; /* what is to be written, from out_at on */
 	size_t out_at;
-	uint64_t heard_us; /* when the server last said anything */
+	uint64_t heard_us;  /* when the server last said anything */
+	size_t heard_bytes; /* since a login on it last ended by what it said */
 	char error[CURL_ERROR_SIZE];
 };
 
@@ -214,6 +215,7 @@ static void on_end(struct http2_stream *stream, enum http2_end end)
 
 	leave(call);
 	settle(connection);
+	connection->heard_bytes = 0;
 	if (end == HTTP2_ANSWERED && call->answer.status >= 200) {
 		upstream_call_judge(call, NULL, CURLE_OK);
 		upstream_end(call);
@@ -232,6 +234,25 @@ static void on_end(struct http2_stream *stream, enum http2_end end)
 
 /* ---- reading and writing ---- */
 
+/* Whether the server goes on and on, and answers nothing. */
+static bool is_babbling(const struct connection *connection)
+{
+	return connection->heard_bytes / HEARD_PER_LOGIN_BYTES > connection->call_count;
+}
+
+/* NULL, or why the connection is of no more use. */
+static const char *hear(struct connection *connection, unsigned char *input, size_t len)
+{
+	bool is_http2 = http2_receive(connection->http2, input, len);
+
+	wipe(input, len);
+	connection->heard_us = loop_clock_us();
+	connection->heard_bytes += len;
+	if (!is_http2)
+		return "what came is not HTTP/2";
+	return is_babbling(connection) ? "what came is no answer, without end" : NULL;
+}
+
 static void on_ready(struct loop_io *io, uint32_t events)
 {
 	static unsigned char input[INPUT_BYTES];
@@ -240,17 +261,14 @@ static void on_ready(struct loop_io *io, uint32_t events)
 
 	(void)events;
 	note_unsent(connection);
+	connection->tls.room = HEARD_AT_ONCE_BYTES;
 	while (!connection->is_lost &&
 	       (len = tls_read(&connection->tls, input, sizeof(input))) != TLS_LATER) {
-		bool is_good = len > 0 && http2_receive(connection->http2, input, (size_t)len);
+		const char *reason = len > 0 ? hear(connection, input, (size_t)len)
+					     : "the connection was closed";
 
-		if (len > 0) {
-			connection->heard_us = loop_clock_us();
-			wipe(input, (size_t)len);
-		}
-		if (!is_good)
-			lose(connection,
-			     len > 0 ? "what came is not HTTP/2" : "the connection was closed");
+		if (reason)
+			lose(connection, reason);
 	}
 	if (connection->is_lost)
 		return;
