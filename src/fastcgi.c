@@ -17,6 +17,7 @@
 #define CONNECTION_EVENTS ((uint32_t)(EPOLLIN | EPOLLRDHUP))
 
 enum connection_state {
+	ACCEPTED,  /* nothing came yet */
 	WAITING,   /* nothing of a next request is there */
 	RECEIVING, /* part of one is */
 	QUEUED,    /* more came along with the last one: it waits for its turn */
@@ -53,9 +54,9 @@ struct fastcgi {
 	bool is_stopping;
 	/* In each the one that is there for longest first. */
 	struct connections idle;   /* WAITING */
-	struct connections slow;   /* RECEIVING or LINGERING: they wait for their peers */
+	struct connections slow;   /* ACCEPTED, RECEIVING, LINGERING: they wait for their peers */
 	struct connections queued; /* QUEUED */
-	struct connections busy;   /* all others */
+	struct connections busy;   /* SERVING, DOOMED */
 	struct loop_timer queue_timer;
 	size_t connection_count;
 	size_t connections_max;
@@ -80,10 +81,10 @@ static void log_reject(const char *complaint)
 
 static struct connections *list_of(struct fastcgi *door, enum connection_state state)
 {
-	return state == WAITING                           ? &door->idle
-	       : state == RECEIVING || state == LINGERING ? &door->slow
-	       : state == QUEUED                          ? &door->queued
-							  : &door->busy;
+	return state == WAITING                      ? &door->idle
+	       : state == QUEUED                     ? &door->queued
+	       : state == SERVING || state == DOOMED ? &door->busy
+						     : &door->slow;
 }
 
 static void enter(struct connection *connection, enum connection_state state)
@@ -251,7 +252,7 @@ static size_t pump_one(struct connection *connection, unsigned char *bytes, size
 
 	switch (verdict) {
 	case GATE_MORE:
-		if (connection->state == WAITING)
+		if (connection->state != RECEIVING)
 			enter(connection, RECEIVING);
 		return 0;
 	case GATE_READY:
@@ -358,6 +359,7 @@ static void on_input(struct connection *connection, unsigned char *bytes, size_t
 	struct secret *received = &connection->received;
 
 	switch (connection->state) {
+	case ACCEPTED:
 	case WAITING:
 		pump(connection, bytes, len);
 		return;
@@ -481,7 +483,7 @@ static struct connection *connection_new(struct fastcgi *door, int fd)
 		setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &buffer, sizeof(buffer));
 	secret_init(&connection->received, REQUEST_MAX_BYTES + INPUT_BYTES);
 	http_init(&connection->exchange, on_finish);
-	TAILQ_INSERT_TAIL(&door->idle, connection, entry);
+	TAILQ_INSERT_TAIL(&door->slow, connection, entry);
 	door->connection_count++;
 	set_timer(connection, arrival_ms(door));
 	return connection;
@@ -588,16 +590,11 @@ static void end_idle(struct fastcgi *door)
 	TAILQ_FOREACH(connection, &door->slow, entry)
 	{
 		/* cppcheck-suppress uninitvar; it does not see through the macro */
-		if (connection->state == RECEIVING)
+		if (connection->state != LINGERING)
 			set_timer(connection, STOP_GRACE_MS);
 	}
 	TAILQ_FOREACH(connection, &door->idle, entry)
-	{
-		if (connection->timer.slot > 0)
-			set_timer(connection, STOP_GRACE_MS);
-		else
-			ask_to_close(connection);
-	}
+	ask_to_close(connection);
 }
 
 void fastcgi_stop(struct fastcgi *door)

@@ -1,0 +1,268 @@
+"""Hostile peers in numbers: whatever they send, everybody else logs in as before, and afterwards the
+program is what it was.
+
+All of it is real: HTTP clients, nginx with the shipped file, the program, and an nginx that answers
+logins with tokens. One client logs in all the time, by way of nginx; the peers attack the program's
+FastCGI socket, or nginx as HTTP clients.
+"""
+import contextlib
+import dataclasses
+import signal
+import threading
+
+import pytest
+
+from servers import client, fastcgi, http2_upstream as up, load, nginx, procfs, source
+from servers.fastcgi import (ABORT_REQUEST, DATA, END_REQUEST, GET_VALUES, PARAMS,
+                             STDIN, Request, begin, pair, record, stream)
+from servers.process import wait_until
+from servers.program import Program
+from servers.service import good_login
+from servers.swarm import Swarm
+
+RATE = 3000  # logins a second that the token server answers
+MANY = 1000
+KIB = 1024
+
+PARAMS_MAX = source.ceiling("PARAMS_MAX_BYTES")
+PARAMS_COUNT_MAX = source.ceiling("PARAMS_MAX_COUNT")
+LINES_MAX = source.ceiling("REJECT_LINES_MAX")
+IDLE_S = source.ceiling("UPSTREAM_IDLE_MS") / 1000
+
+OPEN_MORE = nginx.KEEPALIVE + 16  # by nginx, and to the token server, until they are idle for long
+RSS_MORE_KIB = 4 * KIB
+
+
+def is_about_a_login(entry):
+    return "request_id" in entry or entry["event"].startswith("orphan_")
+
+
+class Site:
+    """The program between both nginx."""
+
+    def __init__(self, folder, token_server, authority, listen):
+        self.program = Program(folder, token_url=token_server.token_url, ca_file=authority.file,
+                               listen=listen)
+        self.program.start()
+        self.files = procfs.open_files(self.program.pid)
+        self.front = nginx.Login(folder, self.program.target, connections=8192)
+        self.front.start()
+        self.http = ("127.0.0.1", self.front.port)
+        self.log_in()
+        self.rss_kib = self.read_rss_kib()
+
+    def log_in(self):
+        reply = client.send(self.front.origin, client.json_body("ada", "secret-of-ada"))
+        assert reply.status == 200
+
+    def read_rss_kib(self):
+        return int(procfs.status(self.program.pid, "VmRSS").split()[0])
+
+    @contextlib.contextmanager
+    def busy(self):
+        """With a client that logs in all the time, each time with success; afterwards the program
+        has let go of all connections but those that are kept, and has not logged more lines than
+        there were logins and a flood may have."""
+        lines = len(self.program.lines)
+        with load.Load(self.front.origin, clients=1) as normal:
+            normal.wait_for_more(3)
+            yield normal
+            normal.wait_for_more(3)
+        assert not normal.lost
+        assert normal.answered == {200: normal.sent}
+        wait_until(lambda: procfs.open_files(self.program.pid) <= self.files + OPEN_MORE, 15,
+                   "the program closes what it has opened")
+        entries = self.program.events[lines:]
+        assert sum(1 for entry in entries if not is_about_a_login(entry)) <= 2 * LINES_MAX
+        assert self.program.is_running
+        assert not self.program.stray_lines and not self.program.sanitizer_reports
+
+    def stop_front(self):
+        self.front.stop()
+
+    def check_rest(self):
+        """Nobody is there any more, and nothing is left of them."""
+        wait_until(lambda: procfs.open_files(self.program.pid) <= self.files, IDLE_S + 15,
+                   "the program has no connection")
+        wait_until(lambda: self.read_rss_kib() <= self.rss_kib + RSS_MORE_KIB, 15,
+                   "the program has given its memory back")
+        assert self.program.stop() == 0
+
+
+@pytest.fixture(scope="module")
+def sites(folder, authority, has_nginx):
+    with load.TokenServer(folder, authority, rate=RATE) as token_server:
+        made = {listen: Site(folder, token_server, authority, listen)
+                for listen in ("unix", "tcp")}
+        yield made
+        for site in made.values():
+            site.stop_front()
+        for site in made.values():
+            site.check_rest()
+
+
+@pytest.fixture(params=["unix", "tcp"])
+def site(request, sites):
+    return sites[request.param]
+
+
+@dataclasses.dataclass(frozen=True)
+class Attack:
+    """What each of so many peers sends, and the statuses that it may be answered with before the
+    connection is closed. piece: bytes at a time; None: all at once."""
+    data: bytes
+    answers: tuple
+    count: int = 200
+    piece: int = None
+
+    def run(self, address):
+        with Swarm(address, self.count) as swarm:
+            if self.piece:
+                swarm.trickle(self.data, self.piece)
+            else:
+                swarm.send(self.data)
+            answers = swarm.answers()
+        assert set(answers) <= set(self.answers), answers
+
+
+# By FastCGI ---------------------------------------------------------------------------------------
+
+def login(**options):
+    """A login, of which every peer may send the same: without a request id."""
+    return good_login(client.json_body("ada", "secret-of-ada"), id=None, **options)
+
+
+def with_cookie(count):
+    room = count - len(fastcgi.pairs(login().params()))
+    return login(more={"HTTP_COOKIE": "c" * (room - len("HTTP_COOKIE") - 8)})
+
+
+TEN_MB = b"x" * 10_000_000
+WHOLE_PARAMS = stream(PARAMS, fastcgi.pairs(login().params()))
+
+BY_FASTCGI = {
+    "slow logins": Attack(login().encode(), [(200,)], MANY, 1),
+    "slow logins in tiny records": Attack(login().encode(piece=1, params_piece=1), [(200,)],
+                                          MANY // 4, 9),
+    "parameters at their ceiling": Attack(with_cookie(PARAMS_MAX).encode(), [(200,)]),
+    "parameters above their ceiling": Attack(with_cookie(PARAMS_MAX + 100).encode(), [()]),
+    "thousands of tiny parameters": Attack(
+        begin() + stream(PARAMS, pair("A", "") * 20000) + record(STDIN), [()]),
+    "parameters without end": Attack(begin() + record(PARAMS, pair("A", "b")) * 50000, [()], 50),
+    "huge names": Attack(begin() + record(PARAMS, b"\xff" * 8 + b"n" * 60000), [()]),
+    "bodies of 10 MB": Attack(Request(TEN_MB, id=None).encode(), [(413,)], 10),
+    "bodies of 10 MB without a length": Attack(
+        Request(TEN_MB, id=None, length=None).encode(), [(413,)], 10),
+    "bodies of 10 MB instead of 10 bytes": Attack(
+        Request(TEN_MB, id=None, length="10").encode(), [(413,)], 10),
+    "garbage after a login": Attack(login().encode(keep=True) + b"GET / HTTP/1.1\r\n\r\n" * 1000,
+                                    [(200,), ()]),
+    "empty records after a login": Attack(
+        login().encode(keep=True) + record(STDIN) * 20000, [(200,), ()]),
+    "aborts": Attack(login().encode(keep=True) + record(ABORT_REQUEST) * 1000, [(200,), ()], MANY),
+    "aborts in the middle": Attack(begin() + WHOLE_PARAMS + record(ABORT_REQUEST), [()], MANY),
+    "aborts of nothing": Attack(record(ABORT_REQUEST) * 1000, [()], MANY),
+    "questions": Attack(record(GET_VALUES, pair("FCGI_MAX_CONNS", "") * 9, 0) * 100, [()], MANY),
+    "another version": Attack(begin(version=2) * 1000, [()], MANY),
+    "another request": Attack(begin() + WHOLE_PARAMS + record(STDIN, b"{}", 2) * 1000, [()]),
+    "another type": Attack(begin() + record(DATA, b"x") * 1000, [()]),
+    "begins": Attack(begin() * 5000, [()]),
+    "ends": Attack(record(END_REQUEST, b"\0" * 8) * 1000, [()]),
+}
+
+
+@pytest.mark.parametrize("attack", BY_FASTCGI.values(), ids=BY_FASTCGI)
+def test_by_fastcgi(site, attack):
+    with site.busy():
+        attack.run(site.program.target)
+
+
+def test_connections_by_fastcgi_that_say_nothing(site):
+    with site.busy() as normal:
+        with Swarm(site.program.target, MANY), Swarm(site.program.target, MANY) as swarm:
+            swarm.trickle(login().encode()[:5])
+            normal.wait_for_more(50)
+
+
+def test_connections_by_fastcgi_that_end_at_once(site):
+    with site.busy():
+        for _ in range(5):
+            Swarm(site.program.target, MANY).close()
+        for _ in range(5):
+            with Swarm(site.program.target, MANY // 2) as swarm:
+                for peer in swarm.peers:
+                    peer.connection.reset()
+
+
+def test_peers_by_fastcgi_that_say_they_are_done(site):
+    """Each has sent a part of a login, and the end of its stream."""
+    data = login().encode()
+    with site.busy():
+        for cut in (1, 20, len(data) // 2, len(data) - 1):
+            with Swarm(site.program.target, MANY // 4) as swarm:
+                swarm.send(data[:cut])
+                for peer in swarm.peers:
+                    peer.connection.half_close()
+                assert set(swarm.answers()) <= {(), (400,)}
+
+
+def test_logins_by_fastcgi_that_are_given_up(site):
+    with site.busy():
+        for _ in range(3):
+            with Swarm(site.program.target, MANY) as swarm:
+                swarm.send(login().encode())
+
+
+def test_replies_by_fastcgi_that_are_never_read(site):
+    """A hundred thousand requests, of which each has a reply in the kernel until that is full."""
+    with site.busy():
+        with Swarm(site.program.target, 20, reads=False) as swarm:
+            swarm.send(Request(b"{}", id=None).encode(keep=True) * 5000)
+
+
+# In turns -----------------------------------------------------------------------------------------
+
+def test_thousand_requests_at_once_wait_for_those_of_others(start):
+    """One peer has sent them in one piece before another sent one. The latter is answered in the
+    first turn."""
+    service = start()
+    health = {name: None for name in Request().params()}
+    crowd = Request(method="GET", target="/healthz", id=None).encode(keep=True) * 1000
+    single = Request(method="GET", target="/healthz", more={**health, "REQUEST_METHOD": "GET",
+                     "REQUEST_URI": "/healthz", "HTTP_X_REQUEST_ID": "single"})
+    with service.connect() as many, service.connect() as one:
+        for connection in (many, one):
+            connection.send(Request(b"{}").encode(keep=True))
+            assert connection.read_reply().status == 400
+        service.program.send_signal(signal.SIGSTOP)
+        many.socket.setblocking(False)
+        many.socket.send(crowd)
+        one.send(single.encode(keep=True))
+        service.program.send_signal(signal.SIGCONT)
+        assert one.read_reply().status == 200
+        service.program.wait_for_event("alive", count=100)
+    alive = [entry["request_id"] for entry in service.program.find_events("alive")]
+    assert alive.index("single") <= 2 * source.ceiling("QUEUE_BATCH")
+
+
+def test_requests_at_once_are_answered_in_their_order(start):
+    service = start()
+    with service.connect() as connection:
+        connection.send(b"".join(Request(b"{}", id=f"n-{number}").encode(number, keep=True)
+                                 for number in range(1, 301)))
+        for number in range(1, 301):
+            assert connection.read_reply(number).header("x-request-id") == f"n-{number}"
+        connection.send(good_login().encode(keep=True))
+        service.check_token(connection.read_reply())
+
+
+def test_slow_peers_give_way_when_there_is_no_room(start):
+    """They have every place there is, and would have it for ten seconds."""
+    service = start(wrapper=("prlimit", "--nofile=160:160"),
+                    settings={"BAKRYPT_MAX_IN_FLIGHT": 20})
+    with Swarm(service.address, 300) as swarm:
+        swarm.trickle(good_login().encode()[:20])
+        for _ in range(5):
+            entry = service.check_token(service.post())
+            assert entry["ms"]["total"] < 1000
+        assert not service.program.find_events("accept_paused")
