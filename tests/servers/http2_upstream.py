@@ -353,10 +353,45 @@ def ping(wire, stream):
     wire.h2.ping(b"8 bytes!")
 
 
+class Unknown:
+    """A frame of a type that nobody knows (RFC 9113 section 5.5)."""
+
+    def __init__(self, stream_id, content=b"abc"):
+        self._head = len(content).to_bytes(3, "big") + b"\xfa\xff" + stream_id.to_bytes(4, "big")
+        self._content = content
+
+    def serialize(self):
+        return self._head + self._content
+
+
 def unknown_frame(wire, stream):
-    """Of a type that nobody knows (RFC 9113 section 5.5)."""
-    wire.flush()
-    wire.send(bytes([0, 0, 3, 0xfa, 0xff]) + stream.id.to_bytes(4, "big") + b"abc")
+    wire.send_frames(Unknown(stream.id))
+
+
+def flood(data, first=b""):
+    """The same bytes again and again, after the first, until the program has had enough."""
+    many = data * (65536 // len(data) + 1)
+
+    def behave(wire, stream):
+        wire.flush()
+        wire.send(first)
+        while not wire.stopping.is_set():
+            wire.send(many)
+    return behave
+
+
+def drip(first, again, pause_s=0.05):
+    """Frames of which the last comes again and again, slowly. Others are answered meanwhile."""
+    def behave(wire, stream):
+        def go_on():
+            with contextlib.suppress(OSError):
+                while wire.is_open and not wire.stopping.wait(pause_s):
+                    with wire.lock:
+                        wire.send(again)
+        wire.flush()
+        wire.send(first)
+        threading.Thread(target=go_on, daemon=True).start()
+    return behave
 
 
 def garbage(wire, stream):

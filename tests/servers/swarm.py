@@ -14,7 +14,8 @@ import time
 
 from servers import fastcgi
 
-STATUS = re.compile(rb"^(?:Status:|HTTP/1\.1) (\d{3})", re.MULTILINE)
+HTTP_STATUS = re.compile(rb"HTTP/1\.1 (\d{3}) ")
+CGI_STATUS = re.compile(rb"^Status: (\d{3})", re.MULTILINE)
 HEADER = struct.Struct(">BBHHBB")
 
 
@@ -54,7 +55,7 @@ class Peer:
     def statuses(self):
         """Of its replies, in their order."""
         if self.received.startswith(b"HTTP/"):
-            return tuple(int(status) for status in STATUS.findall(self.received))
+            return tuple(int(status) for status in HTTP_STATUS.findall(self.received))
         return tuple(_fastcgi_statuses(self.received))
 
 
@@ -124,7 +125,7 @@ def _fastcgi_statuses(data):
         if kind == fastcgi.STDOUT:
             head += data[at:at + length]
         elif kind == fastcgi.END_REQUEST:
-            found = STATUS.search(head.partition(b"\r\n\r\n")[0])
+            found = CGI_STATUS.search(head.partition(b"\r\n\r\n")[0])
             yield int(found[1]) if found else 200
             head = b""
         at += length + padding
