@@ -2,7 +2,7 @@
 import dataclasses
 import textwrap
 
-from bench import (idle, in_flight, instructions, machine, others, ours, plot, profile, record,
+from bench import (hostile, idle, in_flight, instructions, machine, others, ours, plot, profile, record,
                    report, table, workers)
 
 NOTE_WIDTH = 118
@@ -71,6 +71,12 @@ def run_idle(place, plan, say):
     return report.idle_lines(idle.run(place, seconds=10, say=say))
 
 
+def run_hostile(place, plan, say):
+    found = hostile.run(place, attacks=hostile.ATTACKS, rounds=min(plan.rounds, hostile.ROUNDS),
+                        seconds=plan.rate_s, say=say)
+    return report.hostile_lines(found)
+
+
 # {name: (heading, what runs it)}
 ALL = {
     "table": ("What a login costs", run_table),
@@ -79,6 +85,7 @@ ALL = {
     "in-flight": ("Logins in flight", run_in_flight),
     "bursts": ("A burst of logins, upstream 300 ms", run_bursts),
     "workers": ("`--workers`", run_workers),
+    "hostile": ("Logins while others attack", run_hostile),
     "idle": ("Idle", run_idle),
 }
 IN_QUICK = ("table", "instructions")

@@ -53,6 +53,7 @@ def prepare(build, say):
     install_express(build)
     build_go(build)
     build_c(build / "threads", [PEERS / "threads.c"], "-lfcgi", "-lcurl", "-lcjson", "-lpthread")
+    build_c(build / "attack", [HERE / "attack" / "main.c"])
     build_c(build / "logins", sorted((HERE / "logins").glob("*.c")))
 
 

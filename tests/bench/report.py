@@ -150,6 +150,34 @@ def worker_lines(found):
                         f"{number(2 * alone if alone else None, 2)} × on cores of their own."]
 
 
+def hostile_lines(found):
+    """found: as hostile.run() gives it."""
+    lines = head("attack", "connections", "pieces/s", "MB/s", "attackers' CPU", "nginx's",
+                 "the program's", "p50 ms quiet", "attacked", "×", "p99 ms quiet", "attacked",
+                 "**×**", "errors")
+    for attack, rounds in found.items():
+        def middle(of, rounds=rounds):
+            return figures.median(map(of, rounds))
+        lines.append(line(
+            f"{attack.label}, {'HTTP' if attack.is_http else 'FastCGI'}",
+            number(attack.connections), number(middle(lambda x: x.pieces_per_s)),
+            number(middle(lambda x: x.bytes_per_s / 1e6), 1),
+            number(middle(lambda x: x.attacker_cpu), 2), number(middle(lambda x: x.front_cpu), 2),
+            number(middle(lambda x: x.program_cpu), 2),
+            number(middle(lambda x: x.quiet.p50_ms), 2),
+            number(middle(lambda x: x.attacked.p50_ms), 2),
+            number(middle(lambda x: x.p50_ratio), 2),
+            number(middle(lambda x: x.quiet.p99_ms), 2),
+            number(middle(lambda x: x.attacked.p99_ms), 2),
+            f"**{number(middle(lambda x: x.p99_ratio), 2)}**",
+            faults(figures.add_faults(each.faults for result in rounds
+                                      for each in (result.quiet, result.attacked)))))
+    return [*lines, "", f"Logins at {table.RATE} a second by way of nginx, quiet and attacked in "
+                        "turn; medians, and ratios within a round. FastCGI: on the program's own "
+                        "socket; HTTP: on nginx. CPU is in seconds of each second. Attackers have "
+                        "the lowest priority there is (nice 19)."]
+
+
 def idle_lines(found):
     if found.calls is None:
         woken = f"strace cannot look here: {found.obstacle}"
