@@ -501,10 +501,10 @@ static bool make_room(struct fastcgi *door)
 		connection = TAILQ_FIRST(&door->slow);
 	if (!connection)
 		return false;
-	if (connection->state == RECEIVING)
-		log_reject("a slow request, and others that wait for its place");
 	/* The analyzer does not follow TAILQ_REMOVE(): it takes the list for unchanged. */
-	connection_free(connection); /* NOLINT(clang-analyzer-unix.Malloc) */
+	if (connection->state == RECEIVING) /* NOLINT(clang-analyzer-unix.Malloc) */
+		log_reject("a slow request, and others that wait for its place");
+	connection_free(connection);
 	return true;
 }
 
@@ -594,7 +594,9 @@ static void end_idle(struct fastcgi *door)
 			set_timer(connection, STOP_GRACE_MS);
 	}
 	TAILQ_FOREACH(connection, &door->idle, entry)
-	ask_to_close(connection);
+	{
+		ask_to_close(connection);
+	}
 }
 
 void fastcgi_stop(struct fastcgi *door)

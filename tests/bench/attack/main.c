@@ -26,7 +26,7 @@
 
 #define SECOND_NS 1000000000ULL
 #define TICK_NS (SECOND_NS / 1000)
-#define LATE_TICKS 20 /* what could not be sent for longer is not made up for */
+#define LATE_S 0.02 /* what could not be sent for longer is not made up for */
 #define READS_MAX 16
 
 struct peer {
@@ -155,13 +155,13 @@ static void attack(double rate, double seconds)
 {
 	uint64_t start = clock_ns();
 	uint64_t end = start + (uint64_t)(seconds * (double)SECOND_NS);
-	double most = rate * LATE_TICKS * (double)TICK_NS / (double)SECOND_NS + 1;
-	double done = 0;
+	uint64_t most = 1 + (uint64_t)(rate * LATE_S);
+	uint64_t done = 0;
 	size_t next = 0;
 
 	for (uint64_t now = start; now < end; now = clock_ns()) {
 		const struct timespec tick = {.tv_nsec = (long)TICK_NS};
-		double due = rate * (double)(now - start) / (double)SECOND_NS;
+		uint64_t due = (uint64_t)(rate * (double)(now - start) / (double)SECOND_NS);
 
 		if (due - done > most)
 			done = due - most;
