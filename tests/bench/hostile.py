@@ -32,6 +32,10 @@ class Attack:
     piece: int = 0
     mode: str = "again"
 
+    @property
+    def name(self):
+        return f"{self.label}, {'HTTP' if self.is_http else 'FastCGI'}"
+
 
 def request(body=BODY, **options):
     return fastcgi.Request(body, id=None, **options)
@@ -58,7 +62,7 @@ ATTACKS = (
     Attack("bodies of 10 MB", False, request(MB * 10).encode(keep=True), 20, 1000, 65536),
     Attack("garbage after a login", False, WHOLE + b"GET / HTTP/1.1\r\n\r\n" * 1000, 100, 500,
            mode="close"),
-    Attack("1,000 requests at once", False, ALIVE * 1000, 100, 5, mode="again"),
+    Attack("1,000 requests at once", False, ALIVE * 1000, 100, 20),
     Attack("replies never read", False, request(b"{}").encode(keep=True) * 100, 100, 20,
            mode="unread"),
     Attack("connections and nothing else", False, b"", 100, 5000, mode="close"),
@@ -134,7 +138,7 @@ def run(place, *, attacks, rounds, seconds, say):
             for attack in attacks:
                 result = run_round(place, subject, attack, seconds)
                 found[attack].append(result)
-                say(f"  round {number + 1}, {attack.label}, {'HTTP' if attack.is_http else 'FastCGI'}: "
-                    f"p99 {result.quiet.p99_ms:.2f} ms, {result.attacked.p99_ms:.2f} attacked, "
-                    f"{result.attacked.faults or 'no errors'}")
+                say(f"  round {number + 1}, {attack.name}: p99 {result.quiet.p99_ms:.2f} ms, "
+                    f"attacked {result.attacked.p99_ms:.2f} ms, "
+                    f"{result.attacked.errors} errors")
     return found

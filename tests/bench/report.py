@@ -159,8 +159,7 @@ def hostile_lines(found):
         def middle(of, rounds=rounds):
             return figures.median(map(of, rounds))
         lines.append(line(
-            f"{attack.label}, {'HTTP' if attack.is_http else 'FastCGI'}",
-            number(attack.connections), number(middle(lambda x: x.pieces_per_s)),
+            attack.name, number(attack.connections), number(middle(lambda x: x.pieces_per_s)),
             number(middle(lambda x: x.bytes_per_s / 1e6), 1),
             number(middle(lambda x: x.attacker_cpu), 2), number(middle(lambda x: x.front_cpu), 2),
             number(middle(lambda x: x.program_cpu), 2),

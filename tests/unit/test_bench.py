@@ -1,10 +1,13 @@
 """The arithmetic of `make bench`, and what it reads of others' output."""
+import json
 import pathlib
+import socket
+import subprocess
 
 import pytest
 
-from bench import (figures, idle, in_flight, instructions, load, others, ours, profile, record,
-                   report, table, tree, upstream)
+from bench import (figures, hostile, idle, in_flight, instructions, load, others, ours, prepare,
+                   profile, record, report, table, tree, upstream)
 
 
 def run_of(logins=1000, cpu_s=0.05, faults=None, seconds=2.0):
@@ -187,6 +190,52 @@ def test_a_rate_in_flight_is_relative_to_the_floors():
                for kind, logins in ((others.Floor, 4000), (ours.Ours, 3000))]
     cells = report.flight_lines(flights)[3].split(" | ")
     assert cells[3:5] == ["45 %", "75 %"]
+
+
+def test_a_login_under_attack_is_relative_to_the_quiet_moments_of_its_round():
+    """A machine that is slower in one round is slower in both halves of it."""
+    attack = hostile.ATTACKS[0]
+    rounds = [hostile.Round(outcome_of(p99_ms=quiet), outcome_of(p99_ms=attacked, faults=faults),
+                            1000, 2e6, 0.1, 0.2, 0.3)
+              for quiet, attacked, faults in ((1, 2, {}), (10, 30, {"502": 2}), (4, 16, {}))]
+    lines = report.hostile_lines({attack: rounds})
+    assert lines[2] == ("| logins byte by byte, FastCGI | 1,000 | 1,000 | 2.0 | 0.10 | 0.30 | 0.20 "
+                        "| 1.00 | 1.00 | 1.00 | 4.00 | 16.00 | **3.00** | 2 (502: 2) |")
+    assert lines[0].count("|") == lines[1].count("|") == lines[2].count("|")
+
+
+def test_no_attack_is_measured_twice():
+    names = [attack.name for attack in hostile.ATTACKS]
+    assert len(set(names)) == len(names)
+
+
+@pytest.mark.parametrize("mode", ["again", "close", "unread"])
+def test_attackers_send_what_they_are_told(tmp_path, mode):
+    """Five bytes, two at a time, at no more than the rate."""
+    prepare.build_c(tmp_path / "attack", [prepare.HERE / "attack" / "main.c"])
+    (tmp_path / "data").write_bytes(b"abcde")
+    received = []
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "socket"))
+        listener.listen(1000)
+        done = subprocess.run(
+            [tmp_path / "attack", tmp_path / "socket", tmp_path / "data", "2", "3", "300", "0.5",
+             mode], capture_output=True, text=True, timeout=20, check=True)
+        told = json.loads(done.stdout)
+        for _ in range(told["connections"]):
+            with listener.accept()[0] as connection:
+                received.append(b"")
+                while data := connection.recv(65536):
+                    received[-1] += data
+    assert 3 <= told["pieces"] <= 151
+    assert told["bytes"] == sum(map(len, received))
+    for data in received:
+        assert (b"abcde" * 300).startswith(data)
+    if mode == "close":
+        assert max(map(len, received)) == 5
+        assert told["connections"] >= told["pieces"] // 3
+    else:
+        assert told["connections"] == 3
 
 
 def test_what_two_workers_would_do_on_cores_of_their_own():
