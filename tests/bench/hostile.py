@@ -52,7 +52,7 @@ ALIVE = request(b"", method="GET", target="/healthz").encode(keep=True)
 ATTACKS = (
     Attack("logins byte by byte", False, WHOLE, 1000, 20000, 1),
     Attack("logins in records of one byte", False,
-           request(b" " * 10000 + BODY).encode(keep=True, piece=1), 1000, 10000, 9),
+           request(b" " * 10000 + BODY).encode(keep=True, piece=1), 20, 10000, 9),
     Attack("aborted logins", False, WHOLE + record(ABORT_REQUEST), 100, 500, mode="close"),
     Attack("parameters of 60 KB", False,
            request(more={"HTTP_COOKIE": "c" * 60000}).encode(keep=True), 100, 200),

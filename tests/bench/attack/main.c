@@ -7,7 +7,8 @@
  * FILE, PIECE bytes at a time (0: all at once). RATE pieces a second are sent, on one connection
  * after the other. MODE says what comes after the last: "again", the first on the same connection;
  * "close", another connection; "unread", as "again", but what comes back is never read. Whoever is
- * hung up on connects anew.
+ * hung up on connects anew. The first pieces are of different lengths, so that not all come to the
+ * end at the same moment.
  *
  * Prints one line of JSON: how many pieces, bytes and connections there were.
  */
@@ -31,7 +32,8 @@
 
 struct peer {
 	int fd;
-	size_t at; /* in the file */
+	size_t at;    /* in the file */
+	size_t ahead; /* sent with the first piece */
 };
 
 static struct {
@@ -133,14 +135,15 @@ static void peer_act(struct peer *peer)
 	if (peer->fd < 0)
 		return;
 	len = t.len - peer->at;
-	if (t.piece > 0 && len > t.piece)
-		len = t.piece;
+	if (t.piece > 0 && len > t.piece + peer->ahead)
+		len = t.piece + peer->ahead;
 	sent = len > 0 ? send(peer->fd, t.data + peer->at, len, MSG_NOSIGNAL) : 0;
 	if (sent < 0) {
 		if (errno != EAGAIN && errno != ENOTCONN)
 			peer_close(peer);
 		return;
 	}
+	peer->ahead = 0;
 	t.pieces++;
 	t.bytes += (unsigned long)sent;
 	peer->at += (size_t)sent;
@@ -188,7 +191,8 @@ int main(int argc, char **argv)
 	if (!t.peers)
 		fail("start");
 	for (size_t i = 0; i < t.count; i++)
-		t.peers[i].fd = -1;
+		t.peers[i] =
+			(struct peer){.fd = -1, .ahead = t.piece > 0 ? i * t.len / t.count : 0};
 	attack(strtod(argv[5], NULL), strtod(argv[6], NULL));
 	printf("{\"pieces\":%lu,\"bytes\":%lu,\"connections\":%lu}\n", t.pieces, t.bytes,
 	       t.connections);
