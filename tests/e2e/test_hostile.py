@@ -75,7 +75,8 @@ class Site:
             yield normal
             normal.wait_for_more(3)
         assert not normal.lost
-        assert normal.answered == {200: normal.sent}
+        faults = [entry for entry in self.program.events[lines:] if entry.get("status", 0) >= 500]
+        assert normal.answered == {200: normal.sent}, faults[:5]
         wait_until(lambda: procfs.open_files(self.program.pid) <= self.files + OPEN_MORE, 5,
                    "the program closes what it has opened")
         entries = self.program.events[lines:]

@@ -40,7 +40,7 @@ class TokenServer(Nginx):
             f"\tserver {{\n\t\tlisten 127.0.0.1:{inner};\n\t\tkeepalive_requests 1000000;\n"
             "\t\tlocation / {\n\t\t\tdefault_type application/json;\n"
             f"\t\t\treturn 200 '{answer}';\n\t\t}}\n\t}}\n",
-            [("127.0.0.1", self.port), ("127.0.0.1", inner)], keep=20)
+            [("127.0.0.1", self.port), ("127.0.0.1", inner)], keep=20, connections=8192)
 
 
 class Load:
