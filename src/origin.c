@@ -5,6 +5,9 @@
 
 #include "ceilings.h"
 
+#define LETTERS "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+#define DIGITS "0123456789"
+
 #define COUNT_OF(array) (sizeof(array) / sizeof((array)[0]))
 
 static const struct scheme {
@@ -66,8 +69,15 @@ bool origin_is_own(const char *fetch_site, const char *origin, const char *host)
 
 bool origin_is_printable(const char *origin)
 {
-	size_t len = strspn(origin, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
-				    "0123456789.-_:/[]");
+	size_t scheme_len = strspn(origin, LETTERS DIGITS "+-.");
+	const char *host = origin + scheme_len + strlen("://");
+	size_t host_len;
 
-	return len > 0 && len <= ORIGIN_MAX_BYTES && origin[len] == '\0';
+	if (strcmp(origin, "null") == 0)
+		return true;
+	if (scheme_len == 0 || strncmp(origin + scheme_len, "://", strlen("://")) != 0)
+		return false;
+	host_len = strspn(host, LETTERS DIGITS ".-_:[]");
+	return host_len > 0 && host[host_len] == '\0' &&
+	       (size_t)(host + host_len - origin) <= ORIGIN_MAX_BYTES;
 }

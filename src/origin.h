@@ -31,7 +31,8 @@ struct origin_text origin_find(const char *list, const char *origin);
  */
 bool origin_is_own(const char *fetch_site, const char *origin, const char *host);
 
-/* Whether it may be repeated in a log: an origin, or "null", of up to ORIGIN_MAX_BYTES. */
+/* Whether it may be repeated in a log: "null", or an origin of any scheme, of up to
+ * ORIGIN_MAX_BYTES. Whatever else a client writes there might be a secret. */
 bool origin_is_printable(const char *origin);
 
 #endif
