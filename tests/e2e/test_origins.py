@@ -207,27 +207,39 @@ def test_nginx_passes_it_on(site):
     assert len(server.requests) == 2
 
 
-def test_nginx_tells_a_listed_page_of_its_own_errors_too(folder, has_nginx):
-    """With what nginx/bakrypt-login.conf says in its comment."""
+def sharing_conf(folder, *pages):
+    """nginx/bakrypt-login.conf with what its comment says: the text for the http block, and the
+    file with the lines that are commented out."""
     text = nginx.LOGIN_CONF.read_text("ascii")
     head, _, _ = text.partition("\nlocation")
     lines = [line[1:] for line in head.splitlines() if line.startswith("#\t")]
     start = lines.index("\tmap $http_origin $bakrypt_login_origin {")
     extra = "\n".join(lines[start:lines.index("\t}", start) + 1])
-    assert APP in extra
-    conf = folder / "sharing.conf"
+    assert extra.count(APP) == 1
+    answers = text.count("\treturn 4") + text.count("\treturn 5")
+    assert text.count("#add_header") == 2 * answers
+    conf = folder / f"sharing-{ports.free_port()}.conf"
     conf.write_text(text.replace("#add_header", "add_header"))
-    assert text.count("#add_header") == text.count("\treturn 4") + text.count("\treturn 5")
+    entry = f"\t\t{APP} $http_origin;\n"
+    assert entry in extra
+    return extra.replace(entry, "".join(entry.replace(APP, page) for page in pages)), conf
+
+
+def test_nginx_tells_a_listed_page_of_its_own_errors_too(folder, has_nginx):
+    """With what nginx/bakrypt-login.conf says in its comment."""
+    extra, conf = sharing_conf(folder, APP, SHOP)
     port = ports.free_port()
     http = (f"{extra}\n\tupstream bakrypt_login {{\n\t\tserver unix:{folder}/nobody.sock;\n\t}}\n"
             f"\tserver {{\n\t\tlisten 127.0.0.1:{port};\n\t\tinclude {conf};\n\t}}\n")
     with nginx.Nginx(folder, "sharing", http, [("127.0.0.1", port)]):
         for body, status in ((GOOD, 502), (b" " * 20000, 413)):
-            for origin, told in ((APP, APP), (EVIL, None), (None, None)):
+            for origin, told in ((APP, APP), (SHOP, SHOP), (EVIL, None), (None, None)):
                 reply = client.send(f"http://127.0.0.1:{port}", body,
                                     headers={"Origin": origin} if origin else {})
                 assert (reply.status, reply.headers["Vary"]) == (status, "Origin")
                 assert reply.headers["Access-Control-Allow-Origin"] == told
+                assert reply.headers["Access-Control-Expose-Headers"] == \
+                    SHARED["access-control-expose-headers"]
 
 
 # In a browser
