@@ -191,6 +191,7 @@ def site_with_scripted_upstream(folder, authority, has_nginx):
             opened.append(login.__enter__())
             site = nginx.Site(folder, login.target, **options)
             opened.append(site.__enter__())
+            site.login = login
             return site, server
 
         yield make
@@ -244,13 +245,13 @@ def test_nginx_tells_a_listed_page_of_its_own_errors_too(folder, has_nginx):
 
 # In a browser
 
-PAGE = """\
-		location = /page.html {
+PAGE = f"""\
+		location = /page.html {{
 			default_type text/html;
-			return 200 "<!doctype html><title>page</title>
-				<form id=form method=post action='FORM/login'>
-				<input name=username value=USER><input name=password value=WORD></form>";
-		}
+			return 200 "<!doctype html><meta charset=utf-8><title>page</title>
+				<form id=form method=post action=/login>
+				<input name=username value='{USER}'><input name=password value='{PASSWORD}'></form>";
+		}}
 """
 MODULE = "const page = await import(new URL('bakrypt-login.js', location.href));"
 
@@ -262,30 +263,116 @@ def started_chromium(folder, require):
         yield browser
 
 
-def log_in_from(browser, page, front):
-    """Uses the client module on a page of one site for another; what came of it."""
+def other_host(origin):
+    """The same server as a site of another name."""
+    return origin.replace("localhost", "127.0.0.1")
+
+
+def run_on(browser, page, front, script):
+    """Runs a script on a page, with `session` of the client module for another site."""
     browser.open(f"{page}/page.html")
     return browser.run_async(
         f"{MODULE} const session = new page.Session({{base: '{front.origin}/'}});"
-        f"try {{ return (await session.login('{USER}', '{PASSWORD}')).access_token; }}"
-        "catch (error) { return error.code; }")
+        f"const login = () => session.login('{USER}', '{PASSWORD}');"
+        f"const told = ({{status, code, requestId, retryAfter}}) =>"
+        f" [status, code, requestId, retryAfter]; {script}")
+
+
+LOG_IN = ("try { return (await login()).access_token; }"
+          "catch (error) { return error.code; }")
 
 
 def test_a_browser_lets_a_listed_page_log_in_and_no_other(browser, site):
     other, _ = site({}, more=PAGE)
-    page = other.origin.replace("localhost", "127.0.0.1")
     strict, server = site({"BAKRYPT_ALLOWED_ORIGINS": other.origin})
-    assert log_in_from(browser, page, strict) == "network"
+    assert run_on(browser, other_host(other.origin), strict, LOG_IN) == "network"
     assert server.requests == []
+    front, server = site({"BAKRYPT_ALLOWED_ORIGINS": other_host(other.origin)})
+    token = run_on(browser, other_host(other.origin), front, LOG_IN)
+    assert token == upstream.token_members()["access_token"]
+
+
+def test_a_listed_page_has_the_whole_session_and_reads_why_not(browser, site):
+    other, _ = site({}, more=PAGE)
+    page = other_host(other.origin)
     front, server = site({"BAKRYPT_ALLOWED_ORIGINS": page})
-    assert log_in_from(browser, page, front) == upstream.token_members()["access_token"]
+    server.script(upstream.token(), upstream.token(access_token="second"),
+                  upstream.status(200, ""), upstream.status(200, ""),
+                  upstream.error("invalid_grant"),
+                  upstream.status(429, headers=[("Retry-After", "7")]))
+    browser.reset()
+    got = run_on(browser, page, front, """
+        await login();
+        const second = (await session.refresh()).access_token;
+        await session.logout();
+        const wrong = await login().catch(told);
+        const busy = await login().catch(told);
+        return { second, isSignedIn: session.isSignedIn, wrong, busy };""")
+    assert (got["second"], got["isSignedIn"]) == ("second", False)
+    assert got["wrong"][:2] == [401, "invalid_grant"] and got["wrong"][2]
+    assert got["busy"][:2] == [429, "slow_down"] and got["busy"][3] == 7
+    paths = [request.path for request in server.requests]
+    assert [path == upstream.REVOKE_PATH for path in paths] == \
+        [False, False, True, True, False, False]
+    assert {path for method, path in asked_of(browser, front) if method == "OPTIONS"} == \
+        set(ROUTES)
 
 
-def test_a_form_on_another_page_logs_nobody_in(browser, site):
+def asked_of(browser, front):
+    """What the browser asked a server: method and path."""
+    return [(method, url.removeprefix(front.origin)) for method, url, _ in browser.requests()
+            if url.startswith(front.origin)]
+
+
+def test_a_browser_keeps_the_answer_to_a_preflight(browser, site):
+    other, _ = site({}, more=PAGE)
+    page = other_host(other.origin)
+    front, _ = site({"BAKRYPT_ALLOWED_ORIGINS": page})
+    browser.reset()
+    statuses = run_on(browser, page, front, f"""
+        const ask = () => fetch("{front.origin}/login", {{ method: "POST", body: "{{}}",
+            headers: {{ "Content-Type": "application/json" }} }});
+        return [(await ask()).status, (await ask()).status];""")
+    assert statuses == [400, 400]
+    methods = [method for method, _ in asked_of(browser, front)]
+    assert sorted(methods) == ["OPTIONS", "POST", "POST"]
+
+
+# What a page can send without asking first, as the attack on a login would.
+UNASKED = {
+    "a form": "document.body.innerHTML = FORM; document.forms[0].submit();",
+    "a form in a sandbox": "const frame = document.createElement('iframe');"
+                           "frame.sandbox = 'allow-forms allow-scripts'; frame.srcdoc = FORM + "
+                           "'<script>document.forms[0].submit()<\\/script>';"
+                           "document.body.append(frame);",
+    "a form without a referrer": "document.head.innerHTML ="
+                                 "'<meta name=referrer content=no-referrer>';"
+                                 "document.body.innerHTML = FORM; document.forms[0].submit();",
+    "a script": "fetch(URL + '/login', {method: 'POST', mode: 'no-cors', body:"
+                "new URLSearchParams([['username', USER], ['password', WORD]])});",
+    "a beacon": "navigator.sendBeacon(URL + '/login',"
+                "new URLSearchParams([['username', USER], ['password', WORD]]));",
+}
+
+
+@pytest.mark.parametrize("host", [str, other_host], ids=["another port", "another host"])
+@pytest.mark.parametrize("how", UNASKED)
+def test_a_page_of_another_site_logs_nobody_in(browser, site, how, host):
+    other, _ = site({}, more=PAGE)
     front, server = site({})
-    other, _ = site({}, more=PAGE.replace("FORM", front.origin).replace("USER", USER)
-                    .replace("WORD", PASSWORD))
-    browser.open(f"{other.origin.replace('localhost', '127.0.0.1')}/page.html")
-    browser.run("document.getElementById('form').submit();")
-    browser.wait_for(lambda: "Pages of that site may not ask" in browser.text, "the refusal")
+    browser.open(f"{host(other.origin)}/page.html")
+    browser.run(f"const URL = '{front.origin}', USER = '{USER}', WORD = '{PASSWORD}';"
+                "const FORM = `<form method=post action='${URL}/login'>"
+                "<input name=username value='${USER}'><input name=password value='${WORD}'>"
+                f"</form>`; {UNASKED[how]}")
+    entry = front.login.wait_for_event("bad_origin")
+    assert (entry["status"], entry["route"]) == (403, "/login")
     assert server.requests == []
+
+
+def test_a_form_of_the_site_itself_logs_in(browser, site):
+    front, server = site({}, more=PAGE)
+    browser.open(f"{front.origin}/page.html")
+    browser.run("document.getElementById('form').submit();")
+    browser.wait_for(lambda: upstream.ACCESS_TOKEN in browser.text, "the token")
+    assert len(server.requests) == 1
