@@ -107,6 +107,22 @@ def test_login_under_way_ends_with_the_settings_it_began_with(folder, authority)
                 assert len(other.requests) == len(service.upstream.requests) == 1
 
 
+def test_page_that_began_a_login_reads_the_reply(folder, authority):
+    """Its origin is in the reply's head, though the list that it was found in is gone."""
+    held, page = upstream.Held(), "https://app.example.com"
+    with Reloading(folder, authority, BAKRYPT_ALLOWED_ORIGINS=page) as service:
+        service.upstream.script(held)
+        with service.connect() as connection:
+            connection.send(good_login(more={"HTTP_ORIGIN": page}).encode())
+            service.upstream.wait_for_requests(1)
+            service.write(BAKRYPT_ALLOWED_ORIGINS="https://other.example.com")
+            service.hang_up()
+            held.release()
+            reply = connection.read_reply()
+        assert (reply.status, reply.header("access-control-allow-origin")) == (200, page)
+        assert service.post(more={"HTTP_ORIGIN": page}).status == 403
+
+
 def test_more_logins_at_once_than_before(folder, authority):
     with Reloading(folder, authority, BAKRYPT_MAX_IN_FLIGHT=1) as service:
         service.write(BAKRYPT_MAX_IN_FLIGHT=12)
