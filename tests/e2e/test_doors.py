@@ -34,8 +34,16 @@ DOORS = (
     haproxy.HaProxyDoor,
 )
 
+# A page of another site that the settings name, and what it is told.
+LISTED, ELSEWHERE = "https://app.example.com", "https://elsewhere.example.com"
+SHARED = {"access-control-allow-origin": LISTED,
+          "access-control-expose-headers": "Retry-After, X-Request-Id"}
+
 # Headers that are nobody's but ours; and those that web servers add of their own accord.
-OURS = {*FIXED_HEADERS, "x-request-id", "allow", "accept", "www-authenticate", "retry-after"}
+PREFLIGHT = {"access-control-allow-methods": "POST", "access-control-allow-headers": "Content-Type",
+             "access-control-max-age": "600"}
+OURS = {*FIXED_HEADERS, "x-request-id", "allow", "accept", "www-authenticate", "retry-after",
+        *SHARED, *PREFLIGHT}
 THEIRS = {"server", "date", "connection", "keep-alive", "content-length", "transfer-encoding"}
 
 BODY_MAX = source.ceiling("BODY_MAX_BYTES")
@@ -52,11 +60,11 @@ class Case:
     symbol: the row of fault.h that the reply is; None for a token, or for 204 if there is
     nothing to say. request: as client.send() takes it, but for the body, which may be a function
     that makes it. reply: what the token server does. headers: ours beyond the fixed ones.
-    is_down: nobody listens there. origin: the page's, by an older browser.
+    is_down: nobody listens there. page: makes a browser's header lines about the page, of a door.
     """
 
     def __init__(self, symbol=None, *, route="/login", body=GOOD, reply=None, headers=None,
-                 is_down=False, query="", origin=None, **request):
+                 is_down=False, query="", page=None, **request):
         self.symbol = symbol
         self.route = route
         self.request = request
@@ -64,7 +72,7 @@ class Case:
         self.reply = reply
         self.headers = headers or {}
         self.is_down = is_down
-        self.origin = origin
+        self.page = page or (lambda door: {})
         self._body = body
 
     @property
@@ -90,14 +98,17 @@ class Case:
     def send(self, door, request_id):
         body = self._body() if callable(self._body) else self._body
         return client.send(door.origin, body, path=door.path_of(self.route) + self.query,
-                           headers={"X-Request-Id": request_id,
-                                    **({"Origin": self.origin(door)} if self.origin else {})},
+                           headers={"X-Request-Id": request_id, **self.page(door)},
                            **self.request)
 
 
 def chunks(body, size=PIECE):
     """The body in pieces, which client.send() sends chunked."""
     return lambda: (body[i:i + size] for i in range(0, len(body), size))
+
+
+def from_listed(_):
+    return {"Origin": LISTED, "Sec-Fetch-Site": "cross-site"}
 
 
 def padded(length):
@@ -128,8 +139,21 @@ CASES = {
     "another type": Case("CONTENT_TYPE", content_type="text/plain", headers={"accept": ACCEPT}),
     "another method": Case("METHOD", method="PUT", headers={"allow": ALLOW}),
     "in the URL": Case("CREDENTIALS_IN_URL", query="?username=ulrike&password=Kennwort"),
-    "a page of ours": Case(origin=lambda door: door.origin),
-    "a page of another site": Case("ORIGIN", origin=lambda door: "https://elsewhere.example.com"),
+    "a page of ours": Case(page=lambda door: {"Origin": door.origin}),
+    "a page of ours, newer browser": Case(
+        page=lambda door: {"Origin": "https://proxied.example.com",
+                           "Sec-Fetch-Site": "same-origin"}),
+    "a page of another site": Case("ORIGIN", page=lambda door: {"Origin": ELSEWHERE}),
+    "cross-site": Case("ORIGIN", page=lambda door: {"Sec-Fetch-Site": "cross-site"}),
+    "a listed page": Case(page=from_listed, headers=SHARED),
+    "a listed page, wrong password": Case(
+        "LOGIN_REFUSED", page=from_listed, reply=upstream.error("invalid_grant"),
+        headers={"www-authenticate": CHALLENGE, **SHARED}),
+    "a listed page, no json": Case("BODY_SYNTAX", page=from_listed, body=b"{", headers=SHARED),
+    "a listed page, down": Case("UPSTREAM_UNREACHABLE", page=from_listed, is_down=True,
+                                headers={"retry-after": "5", **SHARED}),
+    "a listed page logs out": Case(page=from_listed, route="/logout", body=TOKEN,
+                                   reply=upstream.status(200, ""), headers=SHARED),
     "down": Case("UPSTREAM_UNREACHABLE", is_down=True, headers={"retry-after": "5"}),
     "client refused": Case("CLIENT_REJECTED", reply=upstream.error("invalid_client", 401)),
     "nonsense": Case("UPSTREAM_MALFORMED", reply=upstream.status(200, "nonsense")),
@@ -202,7 +226,8 @@ def authorization_server(authority):
 def door(request, folder, authority, behind, require):
     """Each door in turn, open; once it is closed nothing of it runs on."""
     require(request.param.missing())
-    with request.param(folder, settings_for(behind.url, authority)) as opened:
+    settings = {**settings_for(behind.url, authority), "BAKRYPT_ALLOWED_ORIGINS": LISTED}
+    with request.param(folder, settings) as opened:
         yield opened
         log = "\n".join(opened.log_lines()).lower()
         assert not [mark for mark in MARKS if mark.lower() in log]
@@ -260,6 +285,18 @@ def test_options(door, route):
     assert (reply.status, reply.body) == (204, b"")
     assert reply.headers.get_all("Allow") == [ALLOW]
     assert reply.headers.get_all("X-Request-Id") == [request_id]
+
+
+@pytest.mark.parametrize("origin, told", [(LISTED, {**SHARED, **PREFLIGHT}), (ELSEWHERE, {})],
+                         ids=["listed", "another"])
+def test_preflight(door, origin, told):
+    reply = client.send(door.origin, path=door.login_path, method="OPTIONS", content_type=None,
+                        headers={"Origin": origin, "Access-Control-Request-Method": "POST",
+                                 "Access-Control-Request-Headers": "content-type"})
+    assert (reply.status, reply.body) == (204, b"")
+    assert reply.headers.get_all("Vary") == ["Origin"]
+    assert {name: reply.headers.get_all(name) for name in (*SHARED, *PREFLIGHT)} == \
+        {name: [told[name]] if name in told else None for name in (*SHARED, *PREFLIGHT)}
 
 
 def ask_health(door, route, **how):
