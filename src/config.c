@@ -64,15 +64,10 @@ const struct setting settings[SETTING_COUNT] = {
 		   .member = offsetof(struct config, proxy),
 		   .form = "http://HOST:PORT without user name and path",
 		   .help = "http://HOST:PORT of a proxy; no other variable sets one"},
-	[ALLOWED_ORIGINS] =
-		{.name = "BAKRYPT_ALLOWED_ORIGINS",
-		 .type = TYPE_ORIGINS,
-		 .member = offsetof(struct config, allowed_origins),
-		 .form = "origins such as https://example.com or https://example.com:8443, in "
-			 "small "
-			 "letters, with nothing behind, and one space between them; http for "
-			 "localhost alone",
-		 .help = "other sites whose pages may ask, one space between"},
+	[ALLOWED_ORIGINS] = {.name = "BAKRYPT_ALLOWED_ORIGINS",
+			     .type = TYPE_ORIGINS,
+			     .member = offsetof(struct config, allowed_origins),
+			     .help = "other sites whose pages may ask, one space between"},
 	[CONNECT_TIMEOUT_MS] = {.name = "BAKRYPT_CONNECT_TIMEOUT_MS",
 				.type = TYPE_INTEGER,
 				.member = offsetof(struct config, connect_timeout_ms),
@@ -126,6 +121,14 @@ static void text_set(struct settings_reading *r, char **member, const char *text
 	*member = copy;
 }
 
+static bool is_origins(const char *text)
+{
+	const char *entry;
+	size_t len;
+
+	return !settings_text_blame_origins(text, &entry, &len);
+}
+
 static bool text_is_valid(enum setting_type type, const char *text)
 {
 	switch (type) {
@@ -140,7 +143,7 @@ static bool text_is_valid(enum setting_type type, const char *text)
 	case TYPE_PROXY:
 		return settings_text_is_proxy_url(text);
 	case TYPE_ORIGINS:
-		return settings_text_is_origins(text);
+		return is_origins(text);
 	default:
 		return true;
 	}
@@ -172,12 +175,35 @@ static bool value_take(struct settings_reading *r, const struct setting *setting
 	return true;
 }
 
+static void say_bad_origins(struct settings_reading *r, const char *text)
+{
+	const char *name = settings[ALLOWED_ORIGINS].name;
+	unsigned line = settings_line_of(r, ALLOWED_ORIGINS);
+	char known[ORIGIN_MAX_BYTES + 1];
+	struct quoted_value quoted;
+	const char *entry;
+	size_t len;
+	const char *fix = settings_text_blame_origins(text, &entry, &len);
+
+	if (len == 0) {
+		settings_say(r, FAULT, line, "%s cannot be used as it is; %s", name, fix);
+		return;
+	}
+	snprintf(known, sizeof(known), "%.*s", (int)len, entry);
+	settings_text_quote(quoted.text, sizeof(quoted.text), known);
+	settings_say(r, FAULT, line, "%s has \"%s\" in it; %s", name, quoted.text, fix);
+}
+
 static void say_bad_value(struct settings_reading *r, enum setting_id id, const char *text)
 {
 	const struct setting *setting = &settings[id];
 	struct quoted_value quoted;
 	char range[64];
 
+	if (setting->type == TYPE_ORIGINS) {
+		say_bad_origins(r, text);
+		return;
+	}
 	if (setting->flags & UNQUOTED) {
 		settings_say(r, FAULT, settings_line_of(r, id),
 			     "%s cannot be used as it is; set it to %s", setting->name,

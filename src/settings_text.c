@@ -128,48 +128,60 @@ static bool is_this_machine(const char *host, size_t len)
 	return false;
 }
 
-/* An origin up to a space or the end: its length, or 0 if it is none. A browser leaves a port out
- * that goes without saying, and writes no zero before another. */
-static size_t origin_length(const char *text)
+#define ORIGIN_FORM "write each origin as https://HOST or https://HOST:PORT"
+#define ORIGIN_SPACES "put one space between two origins, and none elsewhere"
+
+/* What is wrong with an entry of a list of origins, as its fix; NULL: nothing. */
+static const char *blame_origin(const char *text, size_t len)
 {
-	bool is_https = strncmp(text, "https://", strlen("https://")) == 0;
+	bool is_https = strncasecmp(text, "https://", strlen("https://")) == 0;
 	const char *host = text + strlen(is_https ? "https://" : "http://");
 	const char *default_port = is_https ? ":443" : ":80";
-	const char *port, *end;
+	const char *end, *port;
 
-	if (!is_https && strncmp(text, "http://", strlen("http://")) != 0)
-		return 0;
+	if (!is_https && strncasecmp(text, "http://", strlen("http://")) != 0)
+		return ORIGIN_FORM;
 	end = authority_end(host, false);
-	if (!end || (*end != '\0' && *end != ' ') || end - text > ORIGIN_MAX_BYTES)
-		return 0;
-	for (const char *at = host; at < end; at++) {
+	if (!end || len > ORIGIN_MAX_BYTES || memchr(text, '@', len))
+		return ORIGIN_FORM;
+	if (end != text + len)
+		return *end == ',' || *end == ';' ? ORIGIN_SPACES
+						  : "leave out what stands behind host and port";
+	for (const char *at = text; at < end; at++) {
 		if (*at >= 'A' && *at <= 'Z')
-			return 0;
+			return "write it in small letters, as browsers do";
 	}
 	port = host + host_length(host);
-	if (port < end &&
-	    (port[1] == '0' || ((size_t)(end - port) == strlen(default_port) &&
-				memcmp(port, default_port, (size_t)(end - port)) == 0)))
-		return 0;
-	return is_https || is_this_machine(host, (size_t)(port - host)) ? (size_t)(end - text) : 0;
+	if ((size_t)(end - port) == strlen(default_port) &&
+	    memcmp(port, default_port, strlen(default_port)) == 0)
+		return "leave out the port that goes without saying, as browsers do";
+	if (port < end && port[1] == '0')
+		return ORIGIN_FORM;
+	return is_https || is_this_machine(host, (size_t)(port - host))
+		       ? NULL
+		       : "use https; http is for localhost, 127.0.0.1 and [::1] alone";
 }
 
-bool settings_text_is_origins(const char *text)
+const char *settings_text_blame_origins(const char *text, const char **ret_entry, size_t *ret_len)
 {
 	for (const char *at = text;; at++) {
-		size_t len = origin_length(at);
+		size_t len = strcspn(at, " ");
+		const char *fix = len == 0 ? ORIGIN_SPACES : blame_origin(at, len);
 		const char *same = text;
 
-		if (len == 0)
-			return false;
 		/* The first that is the same has to be this one. */
-		while (strncmp(same, at, len) != 0 || (same[len] != ' ' && same[len] != '\0'))
-			same = strchr(same, ' ') + 1;
-		if (same != at)
-			return false;
+		while (!fix && (strncmp(same, at, len) != 0 || strcspn(same, " ") != len))
+			same += strcspn(same, " ") + 1;
+		if (!fix && same != at)
+			fix = "leave it out once, for it is there twice";
+		if (fix) {
+			*ret_entry = at;
+			*ret_len = memchr(at, '@', len) ? 0 : len;
+			return fix;
+		}
 		at += len;
 		if (*at == '\0')
-			return true;
+			return NULL;
 	}
 }
 

@@ -21,9 +21,11 @@ bool settings_text_is_https_url(const char *text);
 /* http://HOST:PORT and nothing else. */
 bool settings_text_is_proxy_url(const char *text);
 
-/* Origins as a browser writes them (RFC 6454 section 6.2), none twice, with one space between: of
- * https, or of http on this machine. */
-bool settings_text_is_origins(const char *text);
+/* What keeps a text from being a list of origins as a browser writes them (RFC 6454 section 6.2),
+ * none twice, with one space between, of https, or of http on this machine. NULL: nothing. Else the
+ * fix, a constant to follow a semicolon; and the entry, a part of text, whose length is 0 where it
+ * is empty, or may hold a password. */
+const char *settings_text_blame_origins(const char *text, const char **ret_entry, size_t *ret_len);
 
 /* Digits alone, within the range. *ret_number is untouched otherwise. */
 bool settings_text_read_number(const char *text, long min, long max, long *ret_number);

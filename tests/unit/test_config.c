@@ -279,58 +279,94 @@ static void test_token_url(void **state)
 	"\"; set it to words in printable ASCII without quotes and backslashes, one space " \
 	"between them\n"
 
-static void test_origins(void **state)
+static void test_good_origins(void **state)
 {
-	static const struct {
-		const char *text;
-		bool is_good;
-	} rows[] = {
-		{"https://a.example", true},
-		{"https://a.example:8443", true},
-		{"https://[::1]:8443", true},
-		{"https://a.example https://a.example:8443 https://b.example", true},
-		{"http://localhost", true},
-		{"http://localhost:3000 http://127.0.0.1:8080 http://[::1]", true},
-		{"http://a.example", false},
-		{"http://localhost.example", false},
-		{"https://A.example", false},
-		{"HTTPS://a.example", false},
-		{"https://a.example/", false},
-		{"https://a.example:443", false},
-		{"https://a.example:0443", false},
-		{"https://a.example:80", true},
-		{"http://localhost:80", false},
-		{"http://localhost:443", true},
-		{"https://a.example:", false},
-		{"https://a.example:70000", false},
-		{"https://u@a.example", false},
-		{"https://a.*", false},
-		{"https://", false},
-		{"*", false},
-		{"null", false},
-		{"a.example", false},
-		{"ftp://a.example", false},
-		{"https://a.example,https://b.example", false},
-		{"https://a.example  https://b.example", false},
-		{" https://a.example", false},
-		{"https://a.example ", false},
-		{"https://a.example\thttps://b.example", false},
-		{"https://a.example https://b.example https://a.example", false},
-		{"https://a.example https://a.example.com https://a.example:81", true},
+	static const char *const texts[] = {
+		"https://a.example",
+		"https://a.example:8443",
+		"https://[::1]:8443",
+		"https://a.example https://a.example:8443 https://b.example",
+		"http://localhost",
+		"http://localhost:3000 http://127.0.0.1:8080 http://[::1]",
+		"https://a.example:80",
+		"http://localhost:443",
+		"https://a.example https://a.example.com https://a.example:81",
 	};
 	char variable[160];
+	struct config c;
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(texts); i++) {
+		snprintf(variable, sizeof(variable), "BAKRYPT_ALLOWED_ORIGINS=%s", texts[i]);
+		environment_set((const char *[]){ENOUGH, variable, NULL});
+		assert_true(load(&c, NULL));
+		assert_string_equal(findings, "");
+		assert_string_equal(c.allowed_origins, texts[i]);
+		config_clear(&c);
+	}
+}
+
+static void test_bad_origins(void **state)
+{
+	static const char form[] = "write each origin as https://HOST or https://HOST:PORT";
+	static const char spaces[] = "put one space between two origins, and none elsewhere";
+	static const char behind[] = "leave out what stands behind host and port";
+	static const char letters[] = "write it in small letters, as browsers do";
+	static const char port[] = "leave out the port that goes without saying, as browsers do";
+	static const char scheme[] = "use https; http is for localhost, 127.0.0.1 and [::1] alone";
+	static const char twice[] = "leave it out once, for it is there twice";
+	static const struct {
+		const char *text;
+		const char *quoted;
+		const char *fix;
+	} rows[] = {
+		{"http://a.example", "http://a.example", scheme},
+		{"http://localhost.example", "http://localhost.example", scheme},
+		{"https://A.example", "https://A.example", letters},
+		{"HTTPS://a.example", "HTTPS://a.example", letters},
+		{"https://b.example https://a.example/", "https://a.example/", behind},
+		{"https://a.example/login", "https://a.example/login", behind},
+		{"https://a.example?x", "https://a.example?x", behind},
+		{"https://a.*", "https://a.*", behind},
+		{"https://a.example:443", "https://a.example:443", port},
+		{"http://localhost:80", "http://localhost:80", port},
+		{"https://a.example:0443", "https://a.example:0443", form},
+		{"https://a.example:", "https://a.example:", form},
+		{"https://a.example:70000", "https://a.example:70000", form},
+		{"https://ulrike@a.example", NULL, form},
+		{"https://ulrike:kennwort@a.example", NULL, form},
+		{"https://", "https://", form},
+		{"*", "*", form},
+		{"null", "null", form},
+		{"a.example", "a.example", form},
+		{"ftp://a.example", "ftp://a.example", form},
+		{"https://a.example,https://b.example", "https://a.example,https://b.example",
+		 spaces},
+		{"https://a.example  https://b.example", NULL, spaces},
+		{" https://a.example", NULL, spaces},
+		{"https://a.example ", NULL, spaces},
+		{"https://a.example\thttps://b.example", "https://a.example\\x09https://b.example",
+		 behind},
+		{"https://a.example https://b.example https://a.example", "https://a.example",
+		 twice},
+	};
+	char variable[160], wanted[240];
 	struct config c;
 
 	(void)state;
 	for (size_t i = 0; i < COUNT(rows); i++) {
 		snprintf(variable, sizeof(variable), "BAKRYPT_ALLOWED_ORIGINS=%s", rows[i].text);
 		environment_set((const char *[]){ENOUGH, variable, NULL});
-		if (load(&c, NULL) != rows[i].is_good)
-			fail_msg("%s: %s", variable, findings);
-		if (rows[i].is_good)
-			assert_string_equal(c.allowed_origins, rows[i].text);
+		assert_false(load(&c, NULL));
+		if (rows[i].quoted)
+			snprintf(wanted, sizeof(wanted),
+				 "! BAKRYPT_ALLOWED_ORIGINS has \"%s\" in it; %s\n", rows[i].quoted,
+				 rows[i].fix);
 		else
-			assert_non_null(strstr(findings, "! BAKRYPT_ALLOWED_ORIGINS is \""));
+			snprintf(wanted, sizeof(wanted),
+				 "! BAKRYPT_ALLOWED_ORIGINS cannot be used as it is; %s\n",
+				 rows[i].fix);
+		assert_string_equal(findings, wanted);
 		config_clear(&c);
 	}
 }
@@ -889,7 +925,8 @@ int main(void)
 		cmocka_unit_test(test_environment_wins),
 		cmocka_unit_test(test_environment_wins_the_other_way),
 		cmocka_unit_test(test_token_url),
-		cmocka_unit_test(test_origins),
+		cmocka_unit_test(test_good_origins),
+		cmocka_unit_test(test_bad_origins),
 		cmocka_unit_test(test_bad_values),
 		cmocka_unit_test(test_numbers),
 		cmocka_unit_test(test_missing_and_contradicting),
