@@ -109,6 +109,12 @@ test("errors have their traits, and nothing of the password", async () => {
 	answers.push(refusal(401, "invalid_grant"));
 	await fails(session.login("alice", "secret"), { status: 401, requestId: "id",
 		message: "The user name or the password is wrong." });
+	answers.push(refusal(403, "invalid_request"));
+	await fails(session.login("alice", "secret"), { status: 403,
+		message: "This site may not use the sign-in service." });
+	answers.push(refusal(403, "access_denied"));
+	await fails(session.login("alice", "secret"), { status: 403,
+		message: "Bakrypt does not let this account in." });
 	answers.push(() => Promise.reject(new TypeError("secret")));
 	await fails(session.login("alice", "secret"), { status: 0, code: "network" });
 	answers.push({ status: 200, body: { access_token: 7 } });
