@@ -128,6 +128,19 @@
 #define HEALTH_FRESH_MS 30000
 #define HEALTH_RETRY_MS 5000
 
+/* Faults in a row, with no good answer between, after which logins are no longer sent, or a probe
+ * has to find out whether to: one may be chance, or one user's doing. */
+#define BREAKER_FAULTS_MAX 3
+
+/* While none are sent: from one probe to the next. The first, so that a short break costs little,
+ * is doubled up to the second, so that a long one costs the server little. */
+#define BREAKER_PAUSE_MIN_MS 1000
+#define BREAKER_PAUSE_MAX_MS 30000
+
+/* For how long a login waits for the probe that it gave rise to. With its own time-out it is to end
+ * before the web server loses patience: the shipped files say 20 s. */
+#define PROBE_WAIT_MS 2000
+
 /* Retry-After, in seconds, of what the token server asks for. */
 #define RETRY_AFTER_MIN_S 1
 #define RETRY_AFTER_MAX_S 300

@@ -10,7 +10,7 @@ FLOORS = {
     -1: {"buf", "utf8", "log", "fault", "ceilings", "memory"},
     0: {"config", "settings", "settings_file", "settings_source", "settings_place",
         "settings_text", "http", "form", "origin",
-        "json", "loop", "listener", "gate", "http2", "tls", "trust", "terminal"},
+        "json", "loop", "breaker", "listener", "gate", "http2", "tls", "trust", "terminal"},
     1: {"oauth", "upstream", "upstream_call", "upstream_drive", "upstream_lanes", "upstream_pool",
         "responder"},
     2: {"session"},
