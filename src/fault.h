@@ -79,6 +79,8 @@
 	  "The token server sent a redirect.") \
 	X(UPSTREAM_MALFORMED, 502, "server_error", 0, "upstream_malformed", LOG_ERROR, \
 	  "The token server sent an answer that cannot be used.") \
+	X(UPSTREAM_DOWN, 503, "temporarily_unavailable", 1, "upstream_down", LOG_WARN, \
+	  "The token server is out of order at this moment. Try again later.") \
 	X(UNCHECKED, 503, "temporarily_unavailable", 5, "unchecked", LOG_DEBUG, \
 	  "The token server is being asked for the first time.") \
 	X(CLIENT_GONE, 499, "", 0, "client_abort", LOG_INFO, "The client left before the answer.")

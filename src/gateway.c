@@ -54,8 +54,9 @@ static const struct gateway_route {
 /* Faults of the request itself are told as on any other route. */
 static bool is_about_health(const struct http_exchange *x, enum fault fault)
 {
-	return x->route && x->route->is_health &&
-	       (fault == FAULT_NONE || faults[fault].status >= 500);
+	bool is_upstreams = fault == FAULT_UPSTREAM_429 || faults[fault].status >= 500;
+
+	return x->route && x->route->is_health && (fault == FAULT_NONE || is_upstreams);
 }
 
 /* Whoever asks for our health again and again is not to fill the log with what it says already. */

@@ -69,6 +69,7 @@ struct http_exchange {
 	char request_id[REQUEST_ID_MAX_BYTES + 1]; /* the gateway's, valid once it was lent */
 	const struct gateway_route *route;         /* the gateway's; NULL: no such path */
 	struct session *session;                   /* session.c's own */
+	uint64_t asked_us;                         /* so is this: when upstream was asked last */
 	uint64_t arrived_us; /* loop_clock_us() when the request was complete */
 	struct http_phases phases;
 	long upstream_status; /* 0: none came */

@@ -87,6 +87,7 @@ static void log_notices(struct findings *findings)
 /* Ends its calls. It was opened. */
 static void backend_close(struct backend *backend)
 {
+	session_close(&backend->session);
 	upstream_close(backend->upstream);
 	backend->upstream = NULL;
 	LIST_REMOVE(backend, entry);
@@ -140,7 +141,7 @@ static void log_lock(const struct backend *backend)
 
 static size_t backend_timers(const struct backend *backend)
 {
-	return UPSTREAM_TIMERS(&backend->config);
+	return UPSTREAM_TIMERS(&backend->config) + SESSION_TIMERS;
 }
 
 /* Gives it its upstream. *ret_fault says why not, or is NULL if errno does. */
@@ -164,14 +165,13 @@ static bool backend_open(struct backend *backend, const char **ret_fault)
 	return true;
 }
 
-/* Lets the gateway use it from now on. */
-static void backend_enter(struct backend *backend)
+/* Lets the gateway use it from now on. loop: NULL where there is one request, and then an end. */
+static void backend_enter(struct backend *backend, struct loop *loop)
 {
 	struct service *service = backend->service;
 
 	service->backend = backend;
-	backend->session =
-		(struct session){.config = &backend->config, .upstream = backend->upstream};
+	session_open(&backend->session, &backend->config, backend->upstream, loop);
 	service->gateway.session = &backend->session;
 	if (service->gateway.closed == FAULT_CONFIG)
 		service->gateway.closed = FAULT_NONE;
@@ -218,9 +218,11 @@ static void reload(struct service *service)
 		log_reload_refused(service);
 		return;
 	}
-	backend_enter(backend);
-	if (old)
+	backend_enter(backend, service->loop);
+	if (old) {
+		session_retire(&old->session);
 		upstream_retire(old->upstream, on_retired, old);
+	}
 	log_reload(backend);
 }
 
@@ -338,7 +340,7 @@ static bool build(struct service *service, const char **ret_fault)
 	if (service->backend) {
 		if (!backend_open(service->backend, ret_fault))
 			return false;
-		backend_enter(service->backend);
+		backend_enter(service->backend, service->loop);
 	}
 	service->refuse_timer.on_fire = on_refuse_timer;
 	service->stop_timer.on_fire = on_stop_timer;
@@ -517,10 +519,7 @@ static void build_cgi(struct service *service)
 	service->loop = loop_open(OTHER_TIMERS);
 	service->timers_taken = OTHER_TIMERS;
 	if (service->loop && backend_open(service->backend, &fault)) {
-		backend_enter(service->backend);
-		/* Or /readyz would ask upstream each time. */
-		service->backend->session.health =
-			(struct session_health){.is_known = true, .at_us = loop_clock_us()};
+		backend_enter(service->backend, NULL);
 		return;
 	}
 	snprintf(service->complaint, sizeof(service->complaint), "%s",

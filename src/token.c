@@ -354,7 +354,7 @@ static int open_session(struct errand *errand)
 	if (!errand->upstream)
 		return complain(EX_OSERR, "the start failed", fault ? fault : strerror(errno),
 				NULL);
-	errand->session = (struct session){.config = &errand->config, .upstream = errand->upstream};
+	session_open(&errand->session, &errand->config, errand->upstream, NULL);
 	return EX_OK;
 }
 

@@ -474,6 +474,11 @@ void upstream_inspect(struct upstream *upstream)
 	upstream->is_inspecting = true;
 }
 
+bool upstream_is_one_server(const struct upstream *upstream)
+{
+	return upstream->endpoints[0].pool == upstream->endpoints[1].pool;
+}
+
 void upstream_retire(struct upstream *upstream, void (*on_retired)(void *context), void *context)
 {
 	upstream->on_retired = on_retired;

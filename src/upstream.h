@@ -51,6 +51,9 @@ struct upstream *upstream_open(struct loop *loop, const struct config *config, l
 /* From now on answers tell when the server's certificate ends, if they come on a new connection. */
 void upstream_inspect(struct upstream *upstream);
 
+/* Whether tokens are revoked on the server that gives them. */
+bool upstream_is_one_server(const struct upstream *upstream);
+
 /* Is not going to be given calls, but for what follows from those under way. on_retired is called
  * once, from the loop, when none is under way any more: it may close. */
 void upstream_retire(struct upstream *upstream, void (*on_retired)(void *context), void *context);

@@ -113,5 +113,6 @@ def test_faults(path):
 
 def test_reasons():
     schema = description.document()["components"]["schemas"]["Unavailable"]
-    assert set(schema["properties"]["reason"]["enum"]) == {
-        "stopping", *(row.event for row in source.faults().values() if row.status >= 500)}
+    faults = source.faults().values()
+    reasons = {row.event for row in faults if row.status >= 500 or row.event == "upstream_429"}
+    assert set(schema["properties"]["reason"]["enum"]) == reasons - {"upstream_down"} | {"stopping"}

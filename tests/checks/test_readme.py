@@ -59,6 +59,10 @@ def test_ceilings():
     assert "#define ANSWER_MAX_BYTES (64 * 1024)" in ceilings and "over 64 KiB" in README
     assert "#define FIELD_MAX_BYTES 4096" in ceilings and "over 4096 bytes" in README
     assert "#define UPSTREAM_IDLE_MS 20000" in ceilings and "20 seconds after" in README
+    assert "#define BREAKER_FAULTS_MAX 3" in ceilings and "three failures in a row" in README
+    assert "#define BREAKER_PAUSE_MIN_MS 1000" in ceilings and "a pause of 1 second" in README
+    assert "#define BREAKER_PAUSE_MAX_MS 30000" in ceilings and "each time up to 30" in README
+    assert "#define PROBE_WAIT_MS 2000" in ceilings and "for 2 seconds at most" in README
 
 
 def test_targets():

@@ -23,7 +23,7 @@ def shared_service(folder, authority, require):
 
 @pytest.fixture(name="service")
 def clean_service(shared):
-    shared.upstream.reset()
+    shared.start_over()
     return shared
 
 

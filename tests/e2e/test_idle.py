@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from servers import procfs, source
+from servers import procfs, source, upstream
 from servers.process import wait_until
 from servers.service import good_login
 
@@ -52,6 +52,18 @@ def test_between_logins(start):
             service.check_token(connection.read_reply())
         assert service.upstream.open_connections > 0
         check_quiet(service.program.pid)
+
+
+def test_while_logins_are_refused(start):
+    """Whether upstream is back is not asked before anybody wants to know."""
+    service = start()
+    service.upstream.always = upstream.error("invalid_client", 401)
+    assert service.post().status == 500
+    assert service.post().status == 503
+    check_quiet(service.program.pid)
+    assert len(service.upstream.requests) == 1
+    assert service.post().status == 503
+    assert len(service.upstream.requests) == 2
 
 
 def test_after_the_last_login_was_forgotten(start):

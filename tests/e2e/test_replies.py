@@ -31,6 +31,7 @@ SHOWN_ELSEWHERE = {
     "STOPPING": "test_stop.py: a kept connection's next request",
     "TOKEN_MISSING": "test_session.py",
     "REFRESH_REFUSED": "test_session.py",
+    "UPSTREAM_DOWN": "test_breaker.py",
     "UNCHECKED": "test_health.py: a second question while the first is under way",
     "CLIENT_GONE": "test_gate.py: aborts and disconnects; there is no reply",
 }
@@ -45,7 +46,7 @@ def shared_service(folder, authority):
 
 @pytest.fixture(name="service")
 def clean_service(shared):
-    shared.upstream.reset()
+    shared.start_over()
     yield shared
     shared.check_alive()
     shared.check_log()

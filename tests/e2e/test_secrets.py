@@ -9,6 +9,7 @@ import pathlib
 import shutil
 import signal
 import subprocess
+import time
 import urllib.parse
 
 import pytest
@@ -114,6 +115,19 @@ def test_passwords_and_tokens_over_http2_are_gone_once_the_program_is_idle(
             marks += [reply.json["access_token"], reply.json["refresh_token"]]
         wait_until(lambda: not traces.in_memory(program.pid, *marks), IDLE_S + 10,
                    "no password and no token left in memory")
+
+
+def test_passwords_of_logins_that_were_refused_unsent_are_gone_at_once(start):
+    """While upstream does not know our client; some have waited for the probe."""
+    need_root()
+    service = start(settings={"BAKRYPT_LOG_LEVEL": "info"})
+    service.upstream.always = upstream.error("invalid_client", 401)
+    assert service.post().status == 500
+    due = time.monotonic() + 1.5 * source.ceiling("BREAKER_PAUSE_MIN_MS") / 1000
+    while time.monotonic() < due:
+        assert service.post(fastcgi.login_json("ulrike", password(1))).status == 503
+    assert len(service.upstream.requests) == 2
+    assert not find_in_memory(service.program.pid, PASSWORD_MARK)
 
 
 # A thousand logins --------------------------------------------------------------------------------

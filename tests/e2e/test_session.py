@@ -31,7 +31,7 @@ def shared_service(folder, authority):
 
 @pytest.fixture(name="service")
 def clean_service(shared):
-    shared.upstream.reset()
+    shared.start_over()
     yield shared
     shared.check_alive()
     shared.check_log()
@@ -443,15 +443,15 @@ def test_unknown_tokens(session):
         assert session.send("/logout", **{name: "nobody-ever-had-this"}).status == 204
 
 
-def test_wrong_secret(folder, authority, dot, has_nginx):
+@pytest.mark.parametrize("route", ROUTES)
+def test_wrong_secret(folder, authority, dot, has_nginx, route):
     chains = Chains(folder, authority)
     chain = chains.get(token_url=dot.token_url,
                        settings={"BAKRYPT_CLIENT_SECRET": f"not-{CLIENT_SECRET}"})
     try:
-        for route in ROUTES:
-            reply = chain.send(b'{"refresh_token":"nobody-ever-had-this"}', path=route)
-            assert (reply.status, reply.json["error"]) == (500, "server_error")
-            entry = chain.log_of(reply)
-            assert (entry["event"], entry["level"]) == ("client_rejected", "crit")
+        reply = chain.send(b'{"refresh_token":"nobody-ever-had-this"}', path=route)
+        assert (reply.status, reply.json["error"]) == (500, "server_error")
+        entry = chain.log_of(reply)
+        assert (entry["event"], entry["level"]) == ("client_rejected", "crit")
     finally:
         chains.close()

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from servers import cgi, client, fastcgi, nginx, program, source, traces, upstream
 from servers.chain import new_request_id
 from servers.client import FORM, JSON
+from servers.process import wait_until
 from servers.service import Service
 
 MARK = "zq4canary"  # in every secret below, and nowhere else
@@ -45,6 +46,7 @@ ECHO = urllib.parse.urlencode({"username": USER, "password": PASSWORD, "refresh_
 ECHOING = [("X-Echo", MARK), ("X-Accel-Redirect", f"/{MARK}"), ("Location", f"/?{ECHO}")]
 
 BODY_MAX = source.ceiling("BODY_MAX_BYTES")
+FAULTS_MAX = source.ceiling("BREAKER_FAULTS_MAX")
 LATE_S = source.ceiling("STOP_SERVES_MS") / 1000 + 0.3
 
 
@@ -92,8 +94,16 @@ class Stage:
         """Everything, once."""
         self.upstream.always = upstream.token(**NEW_TOKENS)
         for name, plays in {**ROWS, **SUCCESSES}.items():
-            self.seen[name] = [play(self) for play in plays]
+            self.seen[name] = [self.play_anew(play) for play in plays]
         self.commands = play_commands(self)
+
+    def play_anew(self, play):
+        """After good news of the token server, so that what became of the last play is no part of
+        this one."""
+        if self.service.is_shut:
+            self.service.reload()
+        wait_until(lambda: self.ask_by_hand().status == 200, 10, "the end of what was under way")
+        return play(self)
 
     def ask(self, route="/login", body=None, content_type=JSON, *, method="POST", query=""):
         """Through nginx, each time from another address, since the site's limit is for each; health
@@ -203,10 +213,20 @@ def overloaded(stage):
         return stage.ask()
 
 
+def shut(route):
+    """All has failed, and the token server says that it will for long."""
+    def play(stage):
+        stage.upstream.script(*[said(500)] * FAULTS_MAX, said(503, [("Retry-After", "300")]))
+        for _ in range(FAULTS_MAX):
+            assert stage.ask_by_hand().status == 502
+        stage.service.program.wait_for(lambda: stage.service.is_shut, 10, "the breaker to open")
+        return stage.ask(route)
+    return play
+
+
 def unchecked(stage):
     question = fastcgi.Request(method="GET", target="/readyz", content_type=None, length=None)
-    stage.service.program.send_signal(signal.SIGHUP)  # what is known is forgotten
-    stage.service.program.wait_for_event("reload")
+    stage.service.reload()
     with stage.held(question):
         return stage.ask("/readyz", method="GET")
 
@@ -315,6 +335,7 @@ ROWS = {
     "UPSTREAM_MALFORMED": [answered(said(200)), answered(upstream.status(200, ECHO)),
                            answered(upstream.token(token_type=MARK, **NEW_TOKENS)),
                            answered(upstream.token(expires_in=MARK, **NEW_TOKENS))],
+    "UPSTREAM_DOWN": [shut(route) for route in BODIES],
     "UNCHECKED": [unchecked],
     "CLIENT_GONE": [client_gone],
 }

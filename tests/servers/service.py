@@ -9,6 +9,7 @@ Tests log in with the names and passwords below, or with texts that hold one of 
 then sees whether any of it reached a log line.
 """
 import re
+import signal
 
 from servers import fastcgi, source, upstream
 from servers.program import CLIENT_SECRET, Program
@@ -87,6 +88,28 @@ class Service:
     def post(self, body=None, content_type=fastcgi.JSON, **request):
         """One POST to /login; a good one if no body is given."""
         return self.send(good_login(body=body, content_type=content_type, **request))
+
+    def reload(self):
+        """New settings, which are the old ones: nothing is known of upstream any more."""
+        count = len(self.program.find_events("reload"))
+        self.program.send_signal(signal.SIGHUP)
+        self.program.wait_for_event("reload", count=count + 1)
+
+    @property
+    def is_shut(self):
+        """Whether the last that was heard of the breaker is that it opened."""
+        turns = [entry["event"] for entry in self.program.events
+                 if entry["event"] in ("breaker_open", "breaker_closed", "reload")]
+        return turns[-1:] == ["breaker_open"]
+
+    def start_over(self):
+        """For the next test on the same program: what upstream got and was to answer is forgotten,
+        and the last that the program has heard of it is good."""
+        if self.is_shut:
+            self.reload()
+        self.upstream.reset()
+        self.check_token(self.post())
+        self.upstream.reset()
 
     def log_of(self, reply):
         """The log line of a request, by its reply."""
