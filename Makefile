@@ -7,7 +7,8 @@ PYTHON    := /usr/bin/python3
 PKGCONFIG ?= pkg-config
 
 # What each target needs from Debian 12.
-BUILD_PACKAGES := gcc libc6-dev make pkg-config libfcgi-dev libcurl4-openssl-dev libcjson-dev libssl-dev libnghttp2-dev
+BUILD_PACKAGES := gcc libc6-dev make pkg-config libfcgi-dev libcurl4-openssl-dev libcjson-dev libssl-dev libnghttp2-dev \
+                  libseccomp-dev
 RUN_PACKAGES   := $(BUILD_PACKAGES) python3 openssl nginx gunicorn python3-django-oauth-toolkit curl
 TEST_PACKAGES  := $(RUN_PACKAGES) python3-pytest libcmocka-dev apache2-bin libapache2-mod-fcgid spawn-fcgi \
                   lighttpd caddy haproxy systemd python3-jsonschema python3-h2
@@ -28,7 +29,9 @@ FORTIFY   := -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2
 SANITIZE  := -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
 
 PROGRAM := $(BUILD)/bakrypt-login
-SOURCES := $(sort $(wildcard src/*.c))
+# Run to make the program, no part of it.
+FILTER  := src/sandbox_filter.c
+SOURCES := $(filter-out $(FILTER),$(sort $(wildcard src/*.c)))
 OBJECTS := $(SOURCES:src/%.c=$(BUILD)/%.o)
 UNITS   := $(patsubst tests/unit/%.c,$(BUILD)/tests/%,$(sort $(wildcard tests/unit/test_*.c)))
 ROOMS   := $(filter-out $(BUILD)/main.o,$(OBJECTS))
@@ -45,7 +48,7 @@ NGINXDIR    ?= $(SYSCONFDIR)/nginx/snippets
 APACHEDIR   ?= $(SYSCONFDIR)/apache2/conf-available
 
 ALL_CFLAGS := -std=c11 -D_GNU_SOURCE -DVERSION='"$(VERSION)"' $(WARNINGS) $(HARDENING) $(FORTIFY) \
-              $(CPPFLAGS) $(CFLAGS) $(shell $(PKGCONFIG) --cflags $(LIBRARIES) 2>/dev/null)
+              $(CPPFLAGS) $(CFLAGS) -I$(BUILD) $(shell $(PKGCONFIG) --cflags $(LIBRARIES) 2>/dev/null)
 ALL_LDFLAGS := -pie -Wl,-z,relro,-z,now -Wl,--as-needed $(CFLAGS) $(LDFLAGS)
 LDLIBS      := $(shell $(PKGCONFIG) --libs $(LIBRARIES) 2>/dev/null)
 
@@ -53,7 +56,7 @@ ifneq ($(V),1)
 quiet = @printf '  %-6s %s\n' '$(1)' '$@';
 endif
 
-all: $(PROGRAM)                 ## build build/bakrypt-login (needs a C compiler and the three libraries)
+all: $(PROGRAM)                 ## build build/bakrypt-login (needs a C compiler and the libraries)
 	@:
 
 run:                            ## install what is missing, build, start a sandbox on http://localhost:3000 (PORT=)
@@ -82,6 +85,7 @@ bench-cgi:                      ## what one login by CGI costs, from exec, besid
 
 lint:                           ## clang-format, clang-tidy and cppcheck: no findings
 	@tests/packages.sh $(LINT_PACKAGES)
+	@$(MAKE) --no-print-directory $(BUILD)/sandbox_filter.h
 	clang-format --dry-run --Werror src/*.[ch] tests/unit/*.c tests/bench/*/*.[ch]
 	clang-tidy --quiet --warnings-as-errors='*' src/*.c tests/unit/*.c tests/bench/*/*.c -- $(filter-out $(FORTIFY),$(ALL_CFLAGS)) -Isrc
 	cppcheck --quiet --error-exitcode=1 --std=c11 --enable=warning,style,performance,portability \
@@ -161,10 +165,19 @@ $(BUILD)/tests/%: tests/unit/%.c $(ROOMS) Makefile
 	$(call quiet,TEST)$(CC) $(ALL_CFLAGS) -Isrc -MMD -MP -MF $@.d $(ALL_LDFLAGS) -o $@ $< $(ROOMS) \
 	    $(LDLIBS) -lcmocka
 
+# For the machine that it is built on, whatever the flags of the program are.
+$(BUILD)/sandbox_filter: $(FILTER) src/sandbox_pid.h Makefile | $(BUILD)/libraries
+	$(call quiet,CC)$(CC) -std=c11 -D_GNU_SOURCE $(WARNINGS) -o $@ $< $(shell $(PKGCONFIG) --cflags --libs libseccomp)
+
+$(BUILD)/sandbox_filter.h: $(BUILD)/sandbox_filter
+	$(call quiet,MAKE)$< >$@
+
+$(BUILD)/sandbox.o: $(BUILD)/sandbox_filter.h
+
 # A sentence instead of a hundred lines about missing headers.
 $(BUILD)/libraries:
 	@mkdir -p $(@D)
-	@$(PKGCONFIG) --exists $(LIBRARIES) 2>/dev/null || { \
+	@$(PKGCONFIG) --exists $(LIBRARIES) libseccomp 2>/dev/null || { \
 	    echo 'Missing libraries. On Debian: apt-get install $(BUILD_PACKAGES)' >&2; exit 1; }
 	@touch $@
 

@@ -12,6 +12,7 @@
 #include "config.h"
 #include "loop.h"
 #include "oauth.h"
+#include "sandbox.h"
 #include "upstream.h"
 #include "utf8.h"
 
@@ -457,6 +458,7 @@ static void check_upstream(struct check *check)
 		return;
 	}
 	upstream_inspect(check->upstream);
+	sandbox_enter(&(struct sandbox_plan){.role = SANDBOX_LOOP, .config = &check->config});
 	check_token_server(check);
 }
 

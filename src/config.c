@@ -95,8 +95,15 @@ const struct setting settings[SETTING_COUNT] = {
 		       .fallback = "info",
 		       .form = "debug, info, warn, error or crit",
 		       .help = "debug, info, warn, error or crit"},
+	[SANDBOX] = {.name = "BAKRYPT_SANDBOX",
+		     .type = TYPE_SWITCH,
+		     .member = offsetof(struct config, is_sandboxed),
+		     .fallback = "on",
+		     .form = "on or off",
+		     .help = "on or off: give up what is not needed, once started"},
 	[SETTINGS_FILE] = {.name = "BAKRYPT_CONFIG",
 			   .type = TYPE_SETTINGS_FILE,
+			   .member = offsetof(struct config, settings_file),
 			   .help = "file of NAME=value lines, where no --config names one"},
 };
 
@@ -106,7 +113,7 @@ struct quoted_value {
 
 static bool is_text(const struct setting *setting)
 {
-	return setting->type <= TYPE_ORIGINS;
+	return setting->type <= TYPE_ORIGINS || setting->type == TYPE_SETTINGS_FILE;
 }
 
 static void text_set(struct settings_reading *r, char **member, const char *text)
@@ -161,6 +168,10 @@ static bool value_take(struct settings_reading *r, const struct setting *setting
 
 	if (setting->type == TYPE_INTEGER)
 		return settings_text_read_number(text, setting->min, setting->max, member);
+	if (setting->type == TYPE_SWITCH) {
+		*(bool *)member = strcmp(text, "on") == 0;
+		return *(bool *)member || strcmp(text, "off") == 0;
+	}
 	if (setting->type == TYPE_LOG_LEVEL) {
 		int level = log_level_by_name(text);
 
@@ -414,6 +425,8 @@ static void config_settle(struct settings_reading *r)
 	settings_settle_pair(r, NETWORK, TOKEN_URL);
 	for (enum setting_id id = 0; id < SETTING_COUNT; id++)
 		setting_settle(r, id);
+	if (r->file)
+		text_set(r, &r->config->settings_file, r->file);
 	network_settle(r);
 	revoke_url_settle(r);
 	timeouts_check(r);
@@ -430,6 +443,8 @@ bool config_load(struct config *config, const char *file, const struct config *p
 	bool has_memory = config_init(&r);
 
 	settings_read_environment(&r);
+	if (previous && *previous->settings_file)
+		r.file_before = previous->settings_file;
 	if (previous && previous->is_secret_from_environment)
 		settings_take_secret(&r, &previous->client_secret);
 	settings_read_file(&r);
@@ -489,6 +504,8 @@ static void setting_print(const struct config *config, const struct setting *set
 		text = *(char *const *)member;
 	else if (setting->type == TYPE_LOG_LEVEL)
 		text = log_level_name(*(const enum log_level *)member);
+	else if (setting->type == TYPE_SWITCH)
+		text = *(const bool *)member ? "on" : "off";
 	else if (secret_len(&config->client_secret) > 0)
 		text = "(set)";
 	fprintf(out, "%s\n", *text != '\0' ? settings_quote_path(&quoted, text) : "(not set)");

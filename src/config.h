@@ -26,10 +26,12 @@ struct config {
 	char *ca_file;
 	char *proxy;
 	char *allowed_origins; /* with one space between */
+	char *settings_file;   /* where the settings were read from */
 	long connect_timeout_ms;
 	long timeout_ms;
 	long max_in_flight;
 	enum log_level log_level;
+	bool is_sandboxed;
 	bool is_secret_from_environment;
 };
 
@@ -46,7 +48,8 @@ typedef void config_finding(void *context, bool is_fault, const char *text);
  * $HOME/.config/bakrypt-login.conf and bakrypt-login.conf beside the program; or else none. A
  * variable may carry Apache's prefix REDIRECT_. The value of BAKRYPT_CLIENT_SECRET in the
  * environment is overwritten and the variable removed; so on a later reading `previous`, what an
- * earlier one made, stands for it. NULL: there is none. config is the caller's memory, to be
+ * earlier one made, stands for it; and a file that was found then is not looked for again. NULL:
+ * there is none. config is the caller's memory, to be
  * released by config_clear() in either case.
  */
 bool config_load(struct config *config, const char *file, const struct config *previous,

@@ -19,6 +19,7 @@
 #include "log.h"
 #include "loop.h"
 #include "memory.h"
+#include "sandbox.h"
 #include "upstream.h"
 #include "workers.h"
 
@@ -51,6 +52,7 @@ struct service {
 	struct loop_timer stop_timer;
 	long upstream_max;   /* descriptors for a backend */
 	size_t timers_taken; /* by connections and all backends */
+	struct sandbox sandbox;
 	char complaint[512]; /* the first fault of the settings */
 };
 
@@ -363,8 +365,32 @@ static void close_backends(struct service *service)
 	}
 }
 
+/* Without good settings there is no secret to keep. has_reload: the settings are read again. */
+static void confine(struct service *service, enum sandbox_role role, bool has_reload)
+{
+	const struct sandbox_plan plan = {
+		.role = role,
+		.config = service->backend ? &service->backend->config : NULL,
+		.has_reload = has_reload,
+		.socket = service->listener.path,
+	};
+
+	service->sandbox = (struct sandbox){.in_force = "off"};
+	if (plan.config)
+		service->sandbox = sandbox_enter(&plan);
+}
+
+/* What is not given up, and why, as a sentence; or NULL. */
+static const char *find_gap(const struct service *service)
+{
+	if (service->backend && !service->backend->config.is_sandboxed)
+		return "BAKRYPT_SANDBOX is off: nothing is given up";
+	return service->sandbox.missing;
+}
+
 static void log_start(const struct service *service)
 {
+	const char *gap = find_gap(service);
 	struct log_line line;
 
 	log_open(&line, LOG_INFO, "start");
@@ -374,10 +400,20 @@ static void log_start(const struct service *service)
 	if (service->backend)
 		log_str(&line, "token_url", service->backend->config.token_url);
 	log_int(&line, "workers", service->options->workers);
+	log_str(&line, "sandbox", service->sandbox.in_force);
 	log_int(&line, "pid", getpid());
 	log_close(&line);
 	log_lock(service->backend);
+	if (gap)
+		log_event(LOG_WARN, "sandbox", gap);
+}
+
+/* Systemd is told before: it may listen where the sandbox lets nobody go any more. */
+static void begin(struct service *service, enum sandbox_role role)
+{
 	listener_tell_ready();
+	confine(service, role, true);
+	log_start(service);
 }
 
 static int run_loop(void *context)
@@ -391,7 +427,9 @@ static int run_loop(void *context)
 		secret_lock(&service->backend->config.client_secret);
 	if (build(service, &fault)) {
 		if (service->options->workers == 1)
-			log_start(service);
+			begin(service, SANDBOX_LOOP);
+		else
+			confine(service, SANDBOX_LOOP, true);
 		memory_trim();
 		has_run = loop_run(service->loop);
 	} else {
@@ -478,7 +516,7 @@ static int run_workers(struct service *service)
 		.context = service,
 	};
 
-	log_start(service);
+	begin(service, SANDBOX_PARENT);
 	return workers_run(&plan);
 }
 
@@ -508,6 +546,7 @@ int service_run(const struct service_options *options)
 static void build_cgi(struct service *service)
 {
 	const char *fault = NULL;
+	const char *gap;
 
 	service->backend = backend_load(service);
 	if (!service->backend) {
@@ -520,6 +559,10 @@ static void build_cgi(struct service *service)
 	service->timers_taken = OTHER_TIMERS;
 	if (service->loop && backend_open(service->backend, &fault)) {
 		backend_enter(service->backend, NULL);
+		confine(service, SANDBOX_LOOP, false);
+		gap = find_gap(service);
+		if (gap)
+			log_event(LOG_DEBUG, "sandbox", gap);
 		return;
 	}
 	snprintf(service->complaint, sizeof(service->complaint), "%s",

@@ -25,6 +25,7 @@ enum setting_id {
 	TIMEOUT_MS,
 	MAX_IN_FLIGHT,
 	THRESHOLD,
+	SANDBOX,
 	SETTINGS_FILE,
 	SETTING_COUNT
 };
@@ -40,8 +41,9 @@ enum setting_type {
 	TYPE_ORIGINS,
 	TYPE_INTEGER,       /* long */
 	TYPE_LOG_LEVEL,     /* enum log_level */
+	TYPE_SWITCH,        /* bool: "on" or "off" */
 	TYPE_SECRET,        /* struct secret, filled last */
-	TYPE_SETTINGS_FILE, /* no member */
+	TYPE_SETTINGS_FILE, /* char *, filled last */
 };
 
 /* UNQUOTED: may hold a password by mistake, so that no message repeats it. */
@@ -71,8 +73,9 @@ struct settings_reading {
 	struct config *config;
 	config_finding *report;
 	void *context;
-	const char *file; /* path of the settings file, or NULL */
-	char *found_file; /* the same, where it was looked for; else NULL */
+	const char *file;        /* path of the settings file, or NULL */
+	char *found_file;        /* the same, where it was looked for; else NULL */
+	const char *file_before; /* where an earlier reading found one; or NULL */
 	bool has_fault;
 	bool is_incomplete; /* something could not be taken: nothing is called missing */
 	struct source sources[SETTING_COUNT];

@@ -18,6 +18,9 @@ int settings_file_open(struct settings_file *file)
 
 	if (fd < 0 || fstat(fd, &facts) < 0) {
 		file->complaint = strerror(errno);
+		/* Our own confinement closes files, but does not hide that they could be read. */
+		if (errno == EACCES && access(file->path, R_OK) == 0)
+			file->complaint = "it is new since the start; restart the program";
 		goto failed;
 	}
 	if (!S_ISREG(facts.st_mode)) {

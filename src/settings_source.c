@@ -234,7 +234,10 @@ static const char *file_name(struct settings_reading *r)
 		r->file = secret_str(&r->sources[SETTINGS_FILE].text);
 		return settings[SETTINGS_FILE].name;
 	}
-	r->file = r->found_file = settings_find_file();
+	if (r->file_before)
+		r->file = r->file_before;
+	else
+		r->file = r->found_file = settings_find_file();
 	return "the settings file";
 }
 

@@ -15,6 +15,7 @@
 #include "http.h"
 #include "log.h"
 #include "loop.h"
+#include "sandbox.h"
 #include "session.h"
 #include "terminal.h"
 #include "upstream.h"
@@ -355,6 +356,7 @@ static int open_session(struct errand *errand)
 		return complain(EX_OSERR, "the start failed", fault ? fault : strerror(errno),
 				NULL);
 	session_open(&errand->session, &errand->config, errand->upstream, NULL);
+	sandbox_enter(&(struct sandbox_plan){.role = SANDBOX_LOOP, .config = &errand->config});
 	return EX_OK;
 }
 

@@ -15,12 +15,15 @@ from servers.process import ServerError
 
 LOGINS = 100
 
+# callgrind runs within the process, and writes its file at the end.
+UNCONFINED = {"BAKRYPT_SANDBOX": "off"}
+
 
 class Counted(program.Program):
     """The program under callgrind; `costs` are there once it has ended."""
 
-    def __init__(self, folder, **options):
-        super().__init__(folder, **options)
+    def __init__(self, folder, *, settings=None, **options):
+        super().__init__(folder, settings={**(settings or {}), **UNCONFINED}, **options)
         self.out = f"{folder}/callgrind-{self.number}"
         self.argv = [*_callgrind(self.out), *self.argv]
 
@@ -124,7 +127,7 @@ def per_cgi_run(folder, token_url, ca_file):
     """The costs of one login by CGI, from exec to the end."""
     out = f"{folder}/callgrind-cgi"
     body = client.json_body("user-000001", "correct horse")
-    env = {**cgi.variables(length=len(body)), **cgi.settings(token_url, ca_file)}
+    env = {**cgi.variables(length=len(body)), **cgi.settings(token_url, ca_file), **UNCONFINED}
     valgrind, *arguments = _callgrind(out)
     run = cgi.finish(cgi.start(env, *arguments, program.binary(), path=shutil.which(valgrind)),
                      body, timeout=60)

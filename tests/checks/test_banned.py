@@ -10,7 +10,8 @@ FILES = sorted([*SRC.glob("*.[ch]"), *UNIT.glob("*.c")])
 
 BANNED = ("strcpy", "strcat", "sprintf", "vsprintf", "gets", "strtok", "atoi", "atol", "atof",
           "system", "popen", "tmpnam", "alloca", "strncpy", "strncat")
-PRINTERS = {"main.c", "config.c", "check.c"}
+PRINTERS = {"main.c", "config.c", "check.c",
+            "sandbox_filter.c"}  # a program of the build
 FUNCTION_MAX_LINES = 70
 FILE_MAX_LINES = 650
 COLUMNS = 100

@@ -153,6 +153,7 @@ static void test_every_setting_from_file(void **state)
 		   "BAKRYPT_CONNECT_TIMEOUT_MS=10\n"
 		   "BAKRYPT_TIMEOUT_MS=120000\n"
 		   "BAKRYPT_MAX_IN_FLIGHT=65536\n"
+		   "BAKRYPT_SANDBOX=off\n"
 		   "BAKRYPT_LOG_LEVEL=debug",
 		   0640);
 	assert_true(load(&c, FILE_NAME));
@@ -169,6 +170,8 @@ static void test_every_setting_from_file(void **state)
 	assert_int_equal(c.timeout_ms, 120000);
 	assert_int_equal(c.max_in_flight, 65536);
 	assert_int_equal(c.log_level, LOG_DEBUG);
+	assert_false(c.is_sandboxed);
+	assert_string_equal(c.settings_file, FILE_NAME);
 	config_clear(&c);
 }
 
@@ -404,6 +407,9 @@ static void test_bad_values(void **state)
 		{{ENOUGH, "BAKRYPT_LOG_LEVEL=loud"},
 		 NULL,
 		 "! BAKRYPT_LOG_LEVEL is \"loud\"; set it to debug, info, warn, error or crit\n"},
+		{{ENOUGH, "BAKRYPT_SANDBOX=On"},
+		 NULL,
+		 "! BAKRYPT_SANDBOX is \"On\"; set it to on or off\n"},
 	};
 
 	(void)state;
@@ -860,7 +866,7 @@ static void test_help(void **state)
 		assert_int_not_equal(line[37], ' ');
 		lines++;
 	}
-	assert_int_equal(lines, 15);
+	assert_int_equal(lines, 16);
 	assert_non_null(strstr(text, "  BAKRYPT_TIMEOUT_MS          12000  "));
 	assert_non_null(strstr(text, "(50 to 120000)\n"));
 	free(text);
@@ -890,7 +896,8 @@ static void test_print(void **state)
 			    "  BAKRYPT_CONNECT_TIMEOUT_MS  3000\n"
 			    "  BAKRYPT_TIMEOUT_MS          12000\n"
 			    "  BAKRYPT_MAX_IN_FLIGHT       4096\n"
-			    "  BAKRYPT_LOG_LEVEL           warn\n");
+			    "  BAKRYPT_LOG_LEVEL           warn\n"
+			    "  BAKRYPT_SANDBOX             on\n");
 	free(text);
 	config_clear(&c);
 }
