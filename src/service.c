@@ -50,6 +50,8 @@ struct service {
 	struct fastcgi *door;
 	struct loop_timer refuse_timer;
 	struct loop_timer stop_timer;
+	struct loop_timer renew_timer;
+	bool is_outdated;    /* names are not found until the program is started anew */
 	long upstream_max;   /* descriptors for a backend */
 	size_t timers_taken; /* by connections and all backends */
 	struct sandbox sandbox;
@@ -146,6 +148,32 @@ static size_t backend_timers(const struct backend *backend)
 	return UPSTREAM_TIMERS(&backend->config) + SESSION_TIMERS;
 }
 
+/* Whether somebody starts the program, or this loop of it, again when it ends: the parent of
+ * several loops, or systemd, whose socket stays open meanwhile. */
+static bool is_restarted(const struct service *service)
+{
+	return service->options->workers > 1 ||
+	       (!service->listener.is_ours && service->listener.fd > STDERR_FILENO);
+}
+
+/* A network service may put a new file in the place of one by which names are looked up, and to the
+ * sandbox that is a stranger's. */
+static void on_unknown_name(void *context)
+{
+	struct service *service = context;
+	const char *hidden = service->is_outdated ? NULL : sandbox_find_hidden();
+	char note[128];
+
+	if (!hidden)
+		return;
+	service->is_outdated = true;
+	snprintf(note, sizeof(note), "%s is new since the start, and closed; %s", hidden,
+		 is_restarted(service) ? "starting anew" : "restart the program");
+	log_event(LOG_ERROR, "sandbox", note);
+	if (is_restarted(service))
+		loop_timer_set(service->loop, &service->renew_timer, 0);
+}
+
 /* Gives it its upstream. *ret_fault says why not, or is NULL if errno does. */
 static bool backend_open(struct backend *backend, const char **ret_fault)
 {
@@ -162,6 +190,7 @@ static bool backend_open(struct backend *backend, const char **ret_fault)
 		upstream_open(service->loop, &backend->config, connections_max, ret_fault);
 	if (!backend->upstream)
 		return false;
+	upstream_watch_names(backend->upstream, on_unknown_name, service);
 	LIST_INSERT_HEAD(&service->backends, backend, entry);
 	service->timers_taken = timers;
 	return true;
@@ -285,6 +314,11 @@ static void stop(struct service *service)
 	fastcgi_stop(service->door);
 }
 
+static void on_renew_timer(struct loop_timer *timer)
+{
+	stop(CONTAINER(timer, struct service, renew_timer));
+}
+
 static void on_signal(void *context, int signal)
 {
 	struct service *service = context;
@@ -346,6 +380,7 @@ static bool build(struct service *service, const char **ret_fault)
 	}
 	service->refuse_timer.on_fire = on_refuse_timer;
 	service->stop_timer.on_fire = on_stop_timer;
+	service->renew_timer.on_fire = on_renew_timer;
 	service->door = fastcgi_open(service->loop, &service->gateway, &service->listener,
 				     (size_t)door_max, on_drained, service);
 	return service->door != NULL;
@@ -439,6 +474,8 @@ static int run_loop(void *context)
 	close_backends(service);
 	fastcgi_close(service->door);
 	loop_close(service->loop);
+	if (service->is_outdated && is_restarted(service))
+		return EX_TEMPFAIL;
 	return has_run ? EX_OK : EX_OSERR;
 }
 

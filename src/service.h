@@ -16,7 +16,8 @@ struct service_options {
 
 /* Serves by FastCGI until a signal ends it. Returns an exit status of sysexits.h, other than EX_OK
  * after one line that says why: EX_USAGE without a socket, EX_CONFIG after a bad setting or with a
- * socket that cannot be used, EX_OSERR if the start failed otherwise. */
+ * socket that cannot be used, EX_TEMPFAIL where it has to be started anew, EX_OSERR if the start
+ * failed otherwise. */
 int service_run(const struct service_options *options);
 
 /* Serves one request by CGI, with an error reply if need be. Returns EX_OK. */

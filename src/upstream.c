@@ -38,6 +38,8 @@ struct upstream {
 	bool is_inspecting;                /* certificates */
 	void (*on_retired)(void *context); /* NULL: in use */
 	void *retired_context;
+	void (*on_unknown)(void *context); /* or NULL */
+	void *unknown_context;
 };
 
 #define ENDPOINTS (sizeof(((struct upstream *)NULL)->endpoints) / sizeof(struct endpoint))
@@ -219,12 +221,15 @@ static void note_idle(struct upstream *upstream)
 void upstream_end(struct call *call)
 {
 	struct upstream *upstream = call->upstream;
+	bool is_unknown = upstream->on_unknown && upstream_call_lacked_address(call);
 
 	release_transfer(call, call->answer.fault == FAULT_NONE);
 	upstream->call_count--;
 	call->done(call->context, &call->answer);
 	call_free(call);
 	note_idle(upstream);
+	if (is_unknown)
+		upstream->on_unknown(upstream->unknown_context);
 }
 
 /* Nothing was sent: one more try, at once. */
@@ -477,6 +482,13 @@ void upstream_inspect(struct upstream *upstream)
 bool upstream_is_one_server(const struct upstream *upstream)
 {
 	return upstream->endpoints[0].pool == upstream->endpoints[1].pool;
+}
+
+void upstream_watch_names(struct upstream *upstream, void (*on_unknown)(void *context),
+			  void *context)
+{
+	upstream->on_unknown = on_unknown;
+	upstream->unknown_context = context;
 }
 
 void upstream_retire(struct upstream *upstream, void (*on_retired)(void *context), void *context)

@@ -54,6 +54,11 @@ void upstream_inspect(struct upstream *upstream);
 /* Whether tokens are revoked on the server that gives them. */
 bool upstream_is_one_server(const struct upstream *upstream);
 
+/* on_unknown is called whenever a call has ended because no address was found for the server's
+ * name. */
+void upstream_watch_names(struct upstream *upstream, void (*on_unknown)(void *context),
+			  void *context);
+
 /* Is not going to be given calls, but for what follows from those under way. on_retired is called
  * once, from the loop, when none is under way any more: it may close. */
 void upstream_retire(struct upstream *upstream, void (*on_retired)(void *context), void *context);

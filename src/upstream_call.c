@@ -8,6 +8,9 @@
 
 #include "ceilings.h"
 
+/* The phase of a call in which its server's name is looked up. */
+#define LOOKUP "lookup"
+
 /* The first token of a header's value, as far as it is harmless in a log. */
 static void copy_token(char *to, size_t size, const char *value)
 {
@@ -196,7 +199,13 @@ static const char *phase_name(const struct call *call, CURL *easy)
 		return "queue";
 	if (time_info(easy, CURLINFO_CONNECT_TIME_T) > 0)
 		return "tls";
-	return time_info(easy, CURLINFO_NAMELOOKUP_TIME_T) > 0 ? "connect" : "lookup";
+	return time_info(easy, CURLINFO_NAMELOOKUP_TIME_T) > 0 ? "connect" : LOOKUP;
+}
+
+bool upstream_call_lacked_address(const struct call *call)
+{
+	return call->answer.fault == FAULT_UPSTREAM_UNREACHABLE &&
+	       strncmp(call->answer.note, LOOKUP ":", strlen(LOOKUP ":")) == 0;
 }
 
 static void note_failure(struct call *call, CURL *easy, CURLcode code)

@@ -66,6 +66,9 @@ enum fault upstream_call_classify(const struct call *call, CURLcode code);
  * was to go by; NULL: nothing. */
 void upstream_call_judge(struct call *call, CURL *easy, CURLcode code);
 
+/* Whether a call, judged, ended because no address was found for the server's name. */
+bool upstream_call_lacked_address(const struct call *call);
+
 /* Reads the name of a header line in lower case, and keeps its value where it is wanted. */
 void upstream_call_take_header(struct call *call, const char *name, const char *value);
 

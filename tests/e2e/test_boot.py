@@ -1,4 +1,6 @@
 """The shipped units under a systemd that really runs, as root alone can have it."""
+import contextlib
+import json
 import os
 import signal
 import threading
@@ -6,7 +8,7 @@ import threading
 import pytest
 
 from servers import boot as booting
-from servers import fastcgi, nginx, procfs, traces, upstream
+from servers import fastcgi, intruder, nginx, procfs, traces, upstream
 from servers.boot import SERVICE, SOCKET
 from servers.load import Load, TokenServer
 from servers.process import wait_until
@@ -91,6 +93,55 @@ def test_client_secret_is_locked(boot):
     (address, _), = traces.in_memory(boot.program_pid(), CLIENT_SECRET)[CLIENT_SECRET]
     assert procfs.flags(boot.program_pid(), int(address, 16)) >= {"lo", "dd"}
     assert not [line for line in boot.journal().splitlines() if "setting_notice" in line]
+
+
+def test_program_confines_itself_within_the_units(boot):
+    boot.wait_for_journal('"event":"start"')
+    start = json.loads(next(line for line in reversed(boot.journal().splitlines())
+                            if '"event":"start"' in line))
+    version = intruder.landlock_version()
+    assert start["sandbox"] == "seccomp" + (f", Landlock {version}" if version else "")
+
+
+def replace_file(boot, path):
+    """By another one of the same content, as services do that renew it."""
+    new = boot.path(f"{path}.new")
+    new.write_bytes(boot.path(path).read_bytes())
+    new.rename(boot.path(path))
+
+
+@contextlib.contextmanager
+def with_workers(boot, count):
+    """The service as an administrator changes it, by a file beside the unit."""
+    folder = boot.path(f"/etc/systemd/system/{SERVICE}.d")
+    folder.mkdir()
+    (folder / "workers.conf").write_text(
+        "[Service]\nExecStart=\nExecStart=/usr/bin/bakrypt-login --config "
+        f"/etc/bakrypt-login/bakrypt-login.conf --workers {count}\n")
+    boot.systemctl("daemon-reload")
+    boot.systemctl("restart", SERVICE)
+    yield
+    (folder / "workers.conf").unlink()
+    folder.rmdir()
+    boot.systemctl("daemon-reload")
+    boot.systemctl("restart", SERVICE)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_renewed_resolver_is_taken_by_a_new_start(boot, workers):
+    if not intruder.landlock_version():
+        pytest.skip("this kernel has no Landlock: all files are open")
+    with with_workers(boot, workers):
+        pid = boot.property("MainPID")
+        asked = boot.resolver.asked
+        replace_file(boot, "/etc/resolv.conf")
+        first = fastcgi.exchange(boot.socket_path, good_login())
+        assert (first.status, boot.resolver.asked) == (503, asked)
+        boot.wait_for_journal("/etc/resolv.conf is new since the start")
+        wait_until(lambda: fastcgi.exchange(boot.socket_path, good_login()).status == 200,
+                   SOON_S, "a login after the new start")
+        assert (boot.property("MainPID") == pid) == (workers > 1)
+        assert boot.property("ActiveState") == "active"
 
 
 def test_socket_starts_the_service(boot):
