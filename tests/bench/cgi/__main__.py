@@ -50,8 +50,8 @@ def make_subjects(build, token_url):
         **{f"BAKRYPT_{name}": value for name, value in credentials.items()}})
     dynamic, static = program.binary(), build / STATIC
 
-    def login(name, label, path):
-        return runs.Subject(name, label, (str(path),), env, body, b'"access_token"')
+    def login(name, label, path, **more):
+        return runs.Subject(name, label, (str(path),), {**env, **more}, body, b'"access_token"')
 
     def start_alone(name, label, path):
         return runs.Subject(name, label, (str(path), "--help"), program.make_env({}), b"",
@@ -60,6 +60,10 @@ def make_subjects(build, token_url):
     return [login("obvious", "libcurl, the obvious way", build / "bench" / "obvious-cgi"),
             login("dynamic", "bakrypt-login", dynamic),
             login("static", "bakrypt-login, static", static),
+            login("dynamic-open", "bakrypt-login, without the sandbox", dynamic,
+                  BAKRYPT_SANDBOX="off"),
+            login("static-open", "bakrypt-login, static, without the sandbox", static,
+                  BAKRYPT_SANDBOX="off"),
             start_alone("dynamic-start", "bakrypt-login --help", dynamic),
             start_alone("static-start", "bakrypt-login --help, static", static)]
 
