@@ -90,7 +90,7 @@ build_program() {
 	done
 	quietly make -C "$root" BUILD="$work/program" CFLAGS="$cflags" \
 		CPPFLAGS='-Dfree=__wrap_free -Drealloc=__wrap_realloc' \
-		ALL_LDFLAGS="-static-pie -Wl,-z,relro,-z,now,-z,pack-relative-relocs,$wrapped" \
+		ALL_LDFLAGS="-static-pie -Wl,-z,relro,-z,now,-z,noexecstack,-z,separate-code,-z,pack-relative-relocs,$wrapped" \
 		LDLIBS="$work/alone.o $work/lean.o $work/cJSON.o $work/curl/lib/.libs/libcurl.a -lfcgi -lnghttp2 -lssl -lcrypto"
 	! readelf --wide --dynamic "$work/program/bakrypt-login" | grep NEEDED
 }
@@ -116,7 +116,7 @@ pack() {
 	(cd "$work" && python3 -m zipfile -c "$archive" "${tree##*/}")
 }
 
-cflags='-O2 -g -fPIE -fstack-protector-strong -fstack-clash-protection -D_FORTIFY_SOURCE=2'
+cflags='-O2 -g -fPIE -fstack-protector-strong -fstack-clash-protection -fcf-protection=full -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=3'
 if fetch_sources; then
 	build_curl
 	build_program

@@ -11,7 +11,7 @@ import subprocess
 
 import pytest
 
-from servers import nginx, packaged, ports
+from servers import hardening, nginx, packaged, ports
 from servers.client import send_by_curl
 from servers.dot import USERS
 from servers.program import CLIENT_ID, CLIENT_SECRET
@@ -101,6 +101,13 @@ def test_lintian_finds_nothing(package, require):
     assert not [tag for tag in tags if tag[0] != "I"], done.stdout
     assert {tag for _, tag in tags} == KNOWN_INFOS, done.stdout
     assert done.returncode == 0, done.stderr
+
+
+def test_program_is_hardened(package, require):
+    """As it is before it loses its symbols."""
+    require(hardening.missing())
+    program, = package.parent.glob("bakrypt-login-*/build/bakrypt-login")
+    assert not hardening.gaps(program)
 
 
 def test_version(package):

@@ -9,7 +9,7 @@ import zipfile
 
 import pytest
 
-from servers import (apache, certificates, cgi, client, client_hello, fastcgi, folders,
+from servers import (apache, certificates, cgi, client, client_hello, fastcgi, folders, hardening,
                      name_server, program, upstream)
 from servers.chain import new_request_id
 from servers.dot import USERS
@@ -78,6 +78,14 @@ def test_program_is_static(alone):
                           capture_output=True, text=True, check=True).stdout
     assert "LOAD" in text and "Dynamic section" in text
     assert "INTERP" not in text and "NEEDED" not in text
+
+
+@pytest.mark.usefixtures("alone")
+def test_program_is_hardened(require):
+    """As it is before it loses its symbols."""
+    require(hardening.missing())
+    build = ROOT / os.environ.get("BAKRYPT_LOGIN_BUILD", "build")
+    assert not hardening.gaps(build / "shared-hosting" / "program" / "bakrypt-login")
 
 
 # In a customer's folder
