@@ -27,7 +27,8 @@ WARNINGS  := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wstrict-prototypes 
 HARDENING := -fPIE -fstack-protector-strong -fstack-clash-protection -fcf-protection=full
 # Debian's own flags ask for 2.
 FORTIFY   := -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=3
-SANITIZE  := -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
+SANITIZER ?= address,undefined
+SANITIZE  := -fsanitize=$(SANITIZER) -fno-sanitize-recover=undefined -fno-omit-frame-pointer
 
 PROGRAM := $(BUILD)/bakrypt-login
 # Run to make the program, no part of it.
@@ -70,8 +71,8 @@ test:                           ## install what is missing, build, run every tes
 	@$(MAKE) --no-print-directory all units
 	@BAKRYPT_LOGIN_BUILD=$(BUILD) $(PYTHON) -B -m pytest -p no:cacheprovider $(or $(T),tests)
 
-sanitize:                       ## the tests under AddressSanitizer and UndefinedBehaviorSanitizer
-	@BAKRYPT_LOGIN_SANITIZED=1 $(MAKE) --no-print-directory test BUILD=$(BUILD)/sanitize \
+sanitize:                       ## the tests under AddressSanitizer and UndefinedBehaviorSanitizer; SANITIZER=thread
+	@BAKRYPT_LOGIN_SANITIZED=1 $(MAKE) --no-print-directory test BUILD=$(BUILD)/sanitize/$(SANITIZER) \
 	    CFLAGS='-O1 -g $(SANITIZE)' FORTIFY=
 
 bench:                          ## what a login costs, beside what one would run instead; QUICK=1 PART= RECORD=1

@@ -11,7 +11,7 @@
 #include <unistd.h>
 
 /* The sanitizers bring an allocator of their own, and read the process by ptrace. */
-#ifndef __SANITIZE_ADDRESS__
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
 
 /* glibc's own, exported for exactly this. */
 extern void __libc_free(void *block); /* NOLINT(bugprone-reserved-identifier) */
