@@ -49,8 +49,7 @@ typedef void config_finding(void *context, bool is_fault, const char *text);
  * variable may carry Apache's prefix REDIRECT_. The value of BAKRYPT_CLIENT_SECRET in the
  * environment is overwritten and the variable removed; so on a later reading `previous`, what an
  * earlier one made, stands for it; and a file that was found then is not looked for again. NULL:
- * there is none. config is the caller's memory, to be
- * released by config_clear() in either case.
+ * there is none. config is the caller's memory, to be released by config_clear() in either case.
  */
 bool config_load(struct config *config, const char *file, const struct config *previous,
 		 config_finding *report, void *context);

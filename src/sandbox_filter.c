@@ -42,9 +42,9 @@ static const char *const allowed[] = {
 	"statx", "access", "faccessat", "faccessat2", "readlink", "readlinkat", "getcwd",
 	"getdents64", "unlink", "unlinkat",
 	/* the network; socket is below */
-	"socketcall", "socketpair", "connect", "bind", "accept", "accept4", "getsockname",
-	"getpeername", "setsockopt", "getsockopt", "send", "sendto", "sendmsg", "sendmmsg", "recv",
-	"recvfrom", "recvmsg", "recvmmsg", "recvmmsg_time64", "shutdown",
+	"socketpair", "connect", "bind", "accept", "accept4", "getsockname", "getpeername",
+	"setsockopt", "getsockopt", "send", "sendto", "sendmsg", "sendmmsg", "recv", "recvfrom",
+	"recvmsg", "recvmmsg", "recvmmsg_time64", "shutdown",
 	/* memory; mmap and mprotect are below */
 	"munmap", "mremap", "brk", "madvise", "mlock",
 	/* threads and signals */

@@ -403,11 +403,12 @@ static void close_backends(struct service *service)
 /* Without good settings there is no secret to keep. has_reload: the settings are read again. */
 static void confine(struct service *service, enum sandbox_role role, bool has_reload)
 {
+	bool removes_socket = role == SANDBOX_PARENT || service->options->workers == 1;
 	const struct sandbox_plan plan = {
 		.role = role,
 		.config = service->backend ? &service->backend->config : NULL,
 		.has_reload = has_reload,
-		.socket = service->listener.path,
+		.socket = removes_socket ? service->listener.path : NULL,
 	};
 
 	service->sandbox = (struct sandbox){.in_force = "off"};

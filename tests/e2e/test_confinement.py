@@ -149,6 +149,13 @@ def test_workers(folder, authority, act, path, result):
         assert service.program.is_running
 
 
+def test_workers_remove_nothing(run, folder):
+    """It is the parent that removes the socket."""
+    need_landlock()
+    (folder / "kept").touch()
+    assert run("remove_file", folder / "kept", arguments=("--workers", 2)) == errno.EACCES
+
+
 @pytest.mark.parametrize("act, path, result", [
     ("run_program", "/bin/sh", KILLED), ("listen_locally", "", KILLED),
     ("change_user", "", KILLED), ("write_file", "new", errno.EACCES)])

@@ -21,7 +21,7 @@ CLIENT_SECRET = "test-client-secret-b7f3"
 
 # What the environment of the tests hands on to the program.
 PASSED_ON = ("PATH", "ASAN_OPTIONS", "LSAN_OPTIONS", "UBSAN_OPTIONS", "TSAN_OPTIONS",
-             "LLVM_PROFILE_FILE", "GCOV_PREFIX", "GCOV_PREFIX_STRIP")
+             "LLVM_PROFILE_FILE", "GCOV_PREFIX", "GCOV_PREFIX_STRIP", "BAKRYPT_SANDBOX")
 
 _numbers = itertools.count(1)
 
