@@ -6,7 +6,6 @@ import contextlib
 import errno
 import os
 import pathlib
-import shutil
 import signal
 import socket
 import stat
@@ -210,6 +209,8 @@ def test_start_tells_what_is_in_force(start, workers):
     told = service.program.find_events("start")[0]["sandbox"]
     assert told == "seccomp" + (f", Landlock {LANDLOCK}" if LANDLOCK else "")
     assert len(service.program.find_events("sandbox")) == (0 if LANDLOCK else 1)
+    if workers > 1:
+        wait_until(lambda: len(procfs.children(service.program.pid)) == workers, 5, "workers")
     for pid in procfs.children(service.program.pid) or [service.program.pid]:
         wait_until(lambda pid=pid: procfs.status(pid, "Seccomp_filters") == str(workers), 5,
                    "a filter")
@@ -299,18 +300,6 @@ def test_secret_that_is_a_link_into_a_folder_that_is_replaced(start, tmp_path):
     reload(service, "reload")
     service.check_token(service.post())
     assert service.upstream.requests[-1].form["client_secret"] == ["two"]
-
-
-def test_settings_that_were_found_at_the_start_are_found_again(folder, authority, tmp_path):
-    """Without $HOME it is /etc/passwd that tells the home folder."""
-    binary = shutil.copy(program.binary(), tmp_path / "bakrypt-login")
-    path = tmp_path / "bakrypt-login.conf"
-    path.write_text("BAKRYPT_LOG_LEVEL=debug\n")
-    with Service(folder, authority, path=binary) as service:
-        path.write_text("BAKRYPT_SCOPE=read\n")
-        reload(service, "reload")
-        service.check_token(service.post())
-        assert service.upstream.requests[-1].form["scope"] == ["read"]
 
 
 # Its end -------------------------------------------------------------------------------------------

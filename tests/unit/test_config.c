@@ -175,6 +175,31 @@ static void test_every_setting_from_file(void **state)
 	config_clear(&c);
 }
 
+static void test_file_that_was_found_is_found_again(void **state)
+{
+	struct config first;
+	struct config second;
+
+	(void)state;
+	assert_int_equal(mkdir("home", 0700), 0);
+	assert_int_equal(mkdir("home/.config", 0700), 0);
+	text_write("home/.config/bakrypt-login.conf",
+		   NET "\n" ID "\nBAKRYPT_CLIENT_SECRET=s\nBAKRYPT_SCOPE=read\n", 0600);
+	environment_set((const char *[]){"HOME=home", NULL});
+	assert_true(load(&first, NULL));
+	assert_string_equal(first.settings_file, "home/.config/bakrypt-login.conf");
+
+	setenv("HOME", "nowhere", 1);
+	assert_true(config_load(&second, NULL, &first, note, findings));
+	assert_string_equal(second.scope, "read");
+	assert_string_equal(second.settings_file, first.settings_file);
+	config_clear(&second);
+	config_clear(&first);
+	unlink("home/.config/bakrypt-login.conf");
+	rmdir("home/.config");
+	rmdir("home");
+}
+
 static void test_environment_wins(void **state)
 {
 	struct config c;
@@ -929,6 +954,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_defaults),
 		cmocka_unit_test(test_every_setting_from_file),
+		cmocka_unit_test(test_file_that_was_found_is_found_again),
 		cmocka_unit_test(test_environment_wins),
 		cmocka_unit_test(test_environment_wins_the_other_way),
 		cmocka_unit_test(test_token_url),
