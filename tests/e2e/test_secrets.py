@@ -127,7 +127,7 @@ def test_passwords_of_logins_that_were_refused_unsent_are_gone_at_once(start):
     while time.monotonic() < due:
         assert service.post(fastcgi.login_json("ulrike", password(1))).status == 503
     assert len(service.upstream.requests) == 2
-    assert not find_in_memory(service.program.pid, PASSWORD_MARK)
+    assert not traces.in_memory(service.program.pid, PASSWORD_MARK)
 
 
 # A thousand logins --------------------------------------------------------------------------------

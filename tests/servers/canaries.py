@@ -105,7 +105,8 @@ class Stage:
         wait_until(lambda: self.ask_by_hand().status == 200, 10, "the end of what was under way")
         return play(self)
 
-    def ask(self, route="/login", body=None, content_type=JSON, *, method="POST", query=""):
+    def ask(self, route="/login", body=None, content_type=JSON, *, method="POST", query="",
+            headers=None):
         """Through nginx, each time from another address, since the site's limit is for each; health
         is told to the machine's own alone."""
         request_id = new_request_id()
@@ -113,7 +114,7 @@ class Stage:
         reply = client.send_by_curl(
             self.front.origin, BODIES.get(route, b"") if body is None else body, content_type,
             path=route + query, method=method, ca_file=self.authority.file,
-            headers={**HEADERS, "X-Request-Id": request_id},
+            headers={**HEADERS, **(headers or {}), "X-Request-Id": request_id},
             options=("--interface", f"127.0.0.{host}"))
         return Seen(reply.status, f"{reply.headers}{reply.text}", self.entry(request_id))
 
@@ -312,6 +313,9 @@ ROWS = {
     "BODY_TOO_LARGE": [asked_by_hand(LOGIN + b" " * BODY_MAX)],
     "CONTENT_TYPE": [asked(content_type="text/plain"), asked(content_type=f"text/{MARK}")],
     "METHOD": [asked(method="PUT"), asked(method="GET", query=f"?{MARK}")],
+    "ORIGIN": [asked(route, headers={"Origin": origin}) for route, origin in (
+        ("/login", f"https://{MARK}:{PASSWORD}@example.com"), ("/refresh", MARK),
+        ("/logout", f"https://example.com/?{REFRESH}"))],
     "NOT_FOUND": [asked_by_hand(target=f"/{MARK}/{MARK}?{ECHO}")],
     "OVERLOADED": [overloaded],
     "NO_MEMORY": [no_memory],
