@@ -1,6 +1,7 @@
 #include "gate.h"
 
 #include <stdint.h>
+#include <string.h>
 
 #include "ceilings.h"
 
@@ -44,6 +45,20 @@ static void walk_length_byte(struct gate_walk *walk, unsigned char byte)
 	walk->lengths_read = 0;
 	walk->params_count++;
 	walk->skip_bytes = (size_t)walk->length[0] + walk->length[1];
+	walk->name_bytes = walk->length[0];
+}
+
+/* Passes over a piece of a name and its value. libfcgi keeps both as "NAME=VALUE": a name with "="
+ * would be found by its first half. */
+static const char *walk_pair(struct gate_walk *walk, const unsigned char *bytes, size_t len)
+{
+	size_t name_here = len < walk->name_bytes ? len : walk->name_bytes;
+
+	if (memchr(bytes, '=', name_here))
+		return "an equals sign in a parameter's name";
+	walk->name_bytes -= name_here;
+	walk->skip_bytes -= len;
+	return NULL;
 }
 
 /* NULL, or what is wrong. */
@@ -57,9 +72,13 @@ static const char *walk_params(struct gate_walk *walk, const struct record *reco
 	while (at < record->content_bytes) {
 		if (walk->skip_bytes > 0) {
 			size_t here = record->content_bytes - at;
+			const char *complaint;
+
 			if (here > walk->skip_bytes)
 				here = walk->skip_bytes;
-			walk->skip_bytes -= here;
+			complaint = walk_pair(walk, record->content + at, here);
+			if (complaint)
+				return complaint;
 			at += here;
 			continue;
 		}

@@ -40,6 +40,7 @@ struct gate_walk {
 	unsigned length_bytes;    /* how many bytes of the present one were read */
 	unsigned length_bytes_of; /* 1 or 4 */
 	size_t skip_bytes;        /* of the name and value themselves, still to come */
+	size_t name_bytes;        /* of those, the name's */
 };
 
 /* All zeros before the first look at a request. Positions are bytes from the request's start.

@@ -269,6 +269,30 @@ static void test_bad_params(void **state)
 	check_bad("parameters over their ceiling");
 }
 
+/* libfcgi would take "QUERY_STRING=a" with the value "b" for QUERY_STRING, and its value for "a=b".
+ * Values may hold what they like. */
+static void test_equals_sign_in_a_name(void **state)
+{
+	static const char value[] = "\x03\x03"
+				    "ABCa=b";
+	static const char name[] = "\x03\x01"
+				   "A=Bx";
+	struct gate gate;
+
+	(void)state;
+	put_begin(1, 0);
+	put(PARAMS, 1, value, sizeof(value) - 1, 0);
+	put(PARAMS, 1, value, 4, 0);
+	put(PARAMS, 1, value + 4, sizeof(value) - 1 - 4, 0);
+	assert_int_equal(look(&gate), GATE_MORE);
+	put(PARAMS, 1, name, sizeof(name) - 1, 0);
+	check_bad("an equals sign in a parameter's name");
+	put_begin(1, 0);
+	put(PARAMS, 1, name, 3, 0);
+	put(PARAMS, 1, name + 3, sizeof(name) - 1 - 3, 0);
+	check_bad("an equals sign in a parameter's name");
+}
+
 /* A body of len bytes in records of `piece`. */
 static enum gate_verdict look_at_body(size_t len, size_t piece)
 {
@@ -343,6 +367,7 @@ int main(void)
 		cmocka_unit_test(test_long_lengths),
 		cmocka_unit_test(test_bad_records),
 		cmocka_unit_test(test_bad_params),
+		cmocka_unit_test(test_equals_sign_in_a_name),
 		cmocka_unit_test(test_body_ceiling),
 		cmocka_unit_test(test_request_ceiling),
 		cmocka_unit_test(test_body_too_large_is_told_by_its_header),
