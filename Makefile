@@ -36,6 +36,7 @@ FILTER  := src/sandbox_filter.c
 SOURCES := $(filter-out $(FILTER),$(sort $(wildcard src/*.c)))
 OBJECTS := $(SOURCES:src/%.c=$(BUILD)/%.o)
 UNITS   := $(patsubst tests/unit/%.c,$(BUILD)/tests/%,$(sort $(wildcard tests/unit/test_*.c)))
+FUZZERS := $(patsubst tests/fuzz/%.c,$(BUILD)/tests/%,$(sort $(wildcard tests/fuzz/fuzz_*.c)))
 ROOMS   := $(filter-out $(BUILD)/main.o,$(OBJECTS))
 
 # Where `make install` puts things. DESTDIR stands before all of it.
@@ -88,8 +89,8 @@ bench-cgi:                      ## what one login by CGI costs, from exec, besid
 lint:                           ## clang-format, clang-tidy and cppcheck: no findings
 	@tests/packages.sh $(LINT_PACKAGES)
 	@$(MAKE) --no-print-directory $(BUILD)/sandbox_filter.h
-	clang-format --dry-run --Werror src/*.[ch] tests/unit/*.c tests/bench/*/*.[ch]
-	clang-tidy --quiet --warnings-as-errors='*' src/*.c tests/unit/*.c tests/bench/*/*.c -- $(filter-out $(FORTIFY),$(ALL_CFLAGS)) -Isrc
+	clang-format --dry-run --Werror src/*.[ch] tests/unit/*.c tests/fuzz/*.[ch] tests/bench/*/*.[ch]
+	clang-tidy --quiet --warnings-as-errors='*' src/*.c tests/unit/*.c tests/fuzz/*.c tests/bench/*/*.c -- $(filter-out $(FORTIFY),$(ALL_CFLAGS)) -Isrc
 	cppcheck --quiet --error-exitcode=1 --std=c11 --enable=warning,style,performance,portability \
 	    --inline-suppr --suppress=missingIncludeSystem --suppress=variableScope -D_GNU_SOURCE -DVERSION='""' -Isrc src
 
@@ -147,7 +148,10 @@ shared-hosting:                 ## pack what one uploads to a host with nothing 
 	@mkdir -p $(BUILD)
 	@deploy/shared-hosting/build.sh $(BUILD)/shared-hosting $(BUILD)/bakrypt-login-shared-hosting.zip
 
-units: $(UNITS)
+units: $(UNITS) fuzzers
+	@:
+
+fuzzers: $(FUZZERS)
 	@:
 
 clean:                          ## remove the build folder
@@ -176,6 +180,20 @@ $(BUILD)/sandbox_filter.h: $(BUILD)/sandbox_filter
 
 $(BUILD)/sandbox.o: $(BUILD)/sandbox_filter.h
 
+# From an archive: a target that brings a part of its own has it in the place of ours. FUZZ_MAIN is
+# who calls the target: replay.c with the files of its corpus, or libFuzzer.
+FUZZ_MAIN ?= tests/fuzz/replay.c
+$(BUILD)/tests/fuzz_gateway: WRAP := -Wl,--wrap=write,--wrap=poll
+$(FUZZERS): $(BUILD)/tests/%: tests/fuzz/%.c tests/fuzz/fuzz.c tests/fuzz/replay.c tests/fuzz/fuzz.h \
+    $(BUILD)/rooms.a Makefile
+	@mkdir -p $(@D)
+	$(call quiet,FUZZ)$(CC) $(ALL_CFLAGS) -Isrc $(ALL_LDFLAGS) $(WRAP) -o $@ $< tests/fuzz/fuzz.c $(FUZZ_MAIN) \
+	    $(BUILD)/rooms.a $(LDLIBS)
+
+$(BUILD)/rooms.a: $(ROOMS)
+	@rm -f $@
+	$(call quiet,AR)$(AR) rcs $@ $^
+
 # A sentence instead of a hundred lines about missing headers.
 $(BUILD)/libraries:
 	@mkdir -p $(@D)
@@ -185,5 +203,5 @@ $(BUILD)/libraries:
 
 -include $(OBJECTS:.o=.d) $(UNITS:=.d)
 
-.PHONY: all run test sanitize bench bench-cgi lint install uninstall deb shared-hosting units clean help
+.PHONY: all run test sanitize fuzzers bench bench-cgi lint install uninstall deb shared-hosting units clean help
 .DELETE_ON_ERROR:

@@ -6,7 +6,8 @@ import pytest
 
 SRC = pathlib.Path(__file__).resolve().parents[2] / "src"
 UNIT = SRC.parent / "tests" / "unit"
-FILES = sorted([*SRC.glob("*.[ch]"), *UNIT.glob("*.c")])
+FUZZ = SRC.parent / "tests" / "fuzz"
+FILES = sorted([*SRC.glob("*.[ch]"), *UNIT.glob("*.c"), *FUZZ.glob("*.[ch]")])
 
 BANNED = ("strcpy", "strcat", "sprintf", "vsprintf", "gets", "strtok", "atoi", "atol", "atof",
           "system", "popen", "tmpnam", "alloca", "strncpy", "strncat")

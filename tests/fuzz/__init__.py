@@ -1,0 +1,1 @@
+"""Fuzzing, and the program's readings beside those of others."""
