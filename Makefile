@@ -17,6 +17,7 @@ DEB_PACKAGES   := $(BUILD_PACKAGES) build-essential debhelper
 HOSTING_PACKAGES := $(BUILD_PACKAGES) dpkg-dev python3
 TEST_PACKAGES  += $(DEB_PACKAGES) $(HOSTING_PACKAGES) lintian mandoc mount procps systemd ca-certificates valgrind gdb strace
 TEST_PACKAGES  += chromium chromium-driver python3-selenium nodejs $(if $(shell command -v npm),,npm)
+FUZZ_PACKAGES  := $(BUILD_PACKAGES) clang libclang-rt-dev llvm python3 nodejs
 BENCH_PACKAGES := $(RUN_PACKAGES) libcurl4-openssl-dev libcjson-dev libfcgi-dev python3-pytest python3-matplotlib \
                   wrk libnginx-mod-http-lua lua-cjson golang-go apache2-bin nodejs valgrind strace \
                   linux-perf $(if $(shell command -v npm),,npm)
@@ -86,6 +87,16 @@ bench-cgi:                      ## what one login by CGI costs, from exec, besid
 	@$(MAKE) --no-print-directory all shared-hosting
 	@cd tests && BAKRYPT_LOGIN_BUILD=$(BUILD) exec $(PYTHON) -B -m bench.cgi $(if $(ROUNDS),--rounds $(ROUNDS))
 
+# In folders of their own: with libFuzzer and sanitizers, and to measure what the inputs reach.
+fuzz:                           ## libFuzzer on each target for TIME=60 seconds; FUZZ="json form", MERGE=1 keeps finds
+	@tests/packages.sh $(FUZZ_PACKAGES)
+	@$(MAKE) --no-print-directory fuzzers BUILD=$(BUILD)/fuzz CC=clang FORTIFY= FUZZ_MAIN=-fsanitize=fuzzer \
+	    CFLAGS='-O1 -g $(SANITIZE) -fsanitize=fuzzer-no-link -D__SANITIZE_ADDRESS__'
+	@$(MAKE) --no-print-directory fuzzers BUILD=$(BUILD)/coverage CC=clang FORTIFY= \
+	    CFLAGS='-O1 -g -fprofile-instr-generate -fcoverage-mapping'
+	@$(MAKE) --no-print-directory $(BUILD)/tests/reading
+	@cd tests && BAKRYPT_LOGIN_BUILD=$(BUILD) exec $(PYTHON) -B -m fuzz --seconds $(or $(TIME),60) $(if $(MERGE),--merge) $(FUZZ)
+
 lint:                           ## clang-format, clang-tidy and cppcheck: no findings
 	@tests/packages.sh $(LINT_PACKAGES)
 	@$(MAKE) --no-print-directory $(BUILD)/sandbox_filter.h
@@ -148,7 +159,7 @@ shared-hosting:                 ## pack what one uploads to a host with nothing 
 	@mkdir -p $(BUILD)
 	@deploy/shared-hosting/build.sh $(BUILD)/shared-hosting $(BUILD)/bakrypt-login-shared-hosting.zip
 
-units: $(UNITS) fuzzers
+units: $(UNITS) fuzzers $(BUILD)/tests/reading
 	@:
 
 fuzzers: $(FUZZERS)
@@ -190,6 +201,10 @@ $(FUZZERS): $(BUILD)/tests/%: tests/fuzz/%.c tests/fuzz/fuzz.c tests/fuzz/replay
 	$(call quiet,FUZZ)$(CC) $(ALL_CFLAGS) -Isrc $(ALL_LDFLAGS) $(WRAP) -o $@ $< tests/fuzz/fuzz.c $(FUZZ_MAIN) \
 	    $(BUILD)/rooms.a $(LDLIBS)
 
+$(BUILD)/tests/reading: tests/fuzz/reading.c $(BUILD)/rooms.a Makefile
+	@mkdir -p $(@D)
+	$(call quiet,TEST)$(CC) $(ALL_CFLAGS) -Isrc $(ALL_LDFLAGS) -o $@ $< $(BUILD)/rooms.a $(LDLIBS)
+
 $(BUILD)/rooms.a: $(ROOMS)
 	@rm -f $@
 	$(call quiet,AR)$(AR) rcs $@ $^
@@ -203,5 +218,5 @@ $(BUILD)/libraries:
 
 -include $(OBJECTS:.o=.d) $(UNITS:=.d)
 
-.PHONY: all run test sanitize fuzzers bench bench-cgi lint install uninstall deb shared-hosting units clean help
+.PHONY: all run test sanitize fuzz fuzzers bench bench-cgi lint install uninstall deb shared-hosting units clean help
 .DELETE_ON_ERROR:
