@@ -74,6 +74,13 @@ def test_targets():
         assert re.search(rf"^{target}:", makefile, flags=re.M), target
 
 
+@pytest.mark.parametrize("file, test", sorted(set(
+    re.findall(r"`(test_\w+\.py)(?:::(\w+))?`", README))))
+def test_named_test(file, test):
+    path, = (ROOT / "tests").glob(f"*/{file}")
+    assert not test or f"def {test}(" in path.read_text(encoding="utf-8")
+
+
 @pytest.mark.parametrize("path", sorted(set(
     re.findall(r"\]\((?!https?:)([^)]+)\)", README))))
 def test_link(path):
