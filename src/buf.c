@@ -36,7 +36,7 @@ static size_t capacity_for(const struct buf *b, size_t more)
 	return cap < need ? need : cap;
 }
 
-static bool buf_reserve(struct buf *b, size_t len)
+bool buf_reserve(struct buf *b, size_t len)
 {
 	size_t cap = capacity_for(b, len);
 	if (!cap)

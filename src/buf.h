@@ -40,6 +40,9 @@ bool buf_append_str(struct buf *b, const char *s);
 bool buf_append_number(struct buf *b, uint64_t number); /* in decimal */
 bool buf_printf(struct buf *b, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
+/* Room for at least len more bytes. False as for append. */
+bool buf_reserve(struct buf *b, size_t len);
+
 /* The text, never NULL: "" for an empty buffer. Borrowed until the next call with b. */
 const char *buf_str(const struct buf *b);
 

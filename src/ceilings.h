@@ -46,6 +46,11 @@
  * kernel doubles it for its own book-keeping. */
 #define SOCKET_BUFFER_BYTES 212992
 
+/* What libfcgi takes for one request, at most: three streams with buffers of 8 KiB, 8 KiB and 512
+ * bytes; the parameters, for each of them some 48 bytes of book-keeping, and an array that doubles.
+ */
+#define RESERVE_BYTES (160 * 1024)
+
 /* Read from a FastCGI connection at once. */
 #define INPUT_BYTES (32 * 1024)
 

@@ -60,6 +60,7 @@ struct fastcgi {
 	struct loop_timer queue_timer;
 	size_t connection_count;
 	size_t connections_max;
+	struct connection *spare; /* for the next to be accepted: without memory it waits in line */
 	struct responder_feed feed;
 	struct buf head;
 	void (*on_drained)(void *context);
@@ -206,6 +207,7 @@ static void serve(struct connection *connection, unsigned char *bytes,
 {
 	struct fastcgi *door = connection->door;
 	struct http_exchange *x = &connection->exchange;
+	bool is_refused = false;
 
 	loop_timer_cancel(door->loop, &connection->timer);
 	enter(connection, SERVING);
@@ -216,13 +218,15 @@ static void serve(struct connection *connection, unsigned char *bytes,
 					       connection->io.fd, &x->request);
 	connection->gate = (struct gate){0};
 	if (!connection->responder) {
-		log_reject("no memory, or a request that libfcgi does not take");
-		enter(connection, DOOMED);
-		return;
+		is_refused = true;
+		connection->responder = responder_refuse(bytes, connection->io.fd);
 	}
 	connection->is_kept = responder_is_kept(connection->responder);
 	connection->is_cut_short = body_state != HTTP_BODY_WHOLE;
-	gateway_serve(door->gateway, x);
+	if (is_refused)
+		gateway_refuse(x, "no memory, or a request that libfcgi does not take");
+	else
+		gateway_serve(door->gateway, x);
 }
 
 /* The peer is done, or late, and the request is not whole: a reply if its parameters are there. */
@@ -466,18 +470,15 @@ static void on_pause_over(struct loop_timer *timer)
 
 static struct connection *connection_new(struct fastcgi *door, int fd)
 {
-	struct connection *connection = calloc(1, sizeof(*connection));
+	struct connection *connection = door->spare;
 	const int buffer = SOCKET_BUFFER_BYTES;
 
-	if (!connection)
-		return NULL;
 	connection->door = door;
 	connection->io = (struct loop_io){.fd = fd, .on_ready = on_ready};
 	connection->timer.on_fire = on_timer;
-	if (!loop_add(door->loop, &connection->io, CONNECTION_EVENTS)) {
-		free(connection);
+	if (!loop_add(door->loop, &connection->io, CONNECTION_EVENTS))
 		return NULL;
-	}
+	door->spare = NULL;
 	/* Over TCP both sizes come from the listener; a Unix socket inherits none. */
 	if (!door->listener->is_tcp)
 		setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &buffer, sizeof(buffer));
@@ -520,6 +521,12 @@ static bool accept_one(struct fastcgi *door)
 		pause_listening(door, "as many connections as the descriptor limit allows");
 		return false;
 	}
+	if (!door->spare)
+		door->spare = calloc(1, sizeof(*door->spare));
+	if (!door->spare) {
+		pause_listening(door, "no memory for a connection");
+		return false;
+	}
 	fd = accept4(door->listener->fd, (struct sockaddr *)&peer, &peer_len, SOCK_CLOEXEC);
 	if (fd < 0) {
 		if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)
@@ -533,7 +540,7 @@ static bool accept_one(struct fastcgi *door)
 	}
 	connection = connection_new(door, fd);
 	if (!connection) {
-		log_reject("no memory for a connection");
+		log_reject("a connection that cannot be watched");
 		close(fd);
 		return true;
 	}
@@ -574,7 +581,8 @@ struct fastcgi *fastcgi_open(struct loop *loop, struct gateway *gateway, struct 
 	TAILQ_INIT(&door->queued);
 	TAILQ_INIT(&door->busy);
 	buf_init(&door->head, HEAD_MAX_BYTES);
-	if (!responder_feed_open(&door->feed)) {
+	/* The head is scratch for all replies, and there for those that tell of want of memory. */
+	if (!buf_reserve(&door->head, HEAD_MAX_BYTES) || !responder_feed_open(&door->feed)) {
 		fastcgi_close(door);
 		return NULL;
 	}
@@ -642,5 +650,6 @@ void fastcgi_close(struct fastcgi *door)
 	close_all(&door->busy);
 	responder_feed_close(&door->feed);
 	buf_clear(&door->head);
+	free(door->spare);
 	free(door);
 }

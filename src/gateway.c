@@ -254,6 +254,15 @@ static void answer_options(struct http_exchange *x, const struct gateway_route *
 	x->finish(x);
 }
 
+void gateway_refuse(struct http_exchange *x, const char *note)
+{
+	x->answer = answer;
+	secret_clear(&x->request.body);
+	http_make_request_id(x->request_id, NULL);
+	snprintf(x->note, sizeof(x->note), "%s", note);
+	answer(x, FAULT_NO_MEMORY);
+}
+
 void gateway_serve(struct gateway *gateway, struct http_exchange *x)
 {
 	const struct http_request *request = &x->request;

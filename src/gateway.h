@@ -21,6 +21,10 @@ struct gateway {
  * returns. Borrows x until then. The door has filled in x->request and x->arrived_us. */
 void gateway_serve(struct gateway *gateway, struct http_exchange *x);
 
+/* The same for a request that the door has no memory to take in: note says so in the log. Nothing
+ * of x->request is looked at. */
+void gateway_refuse(struct http_exchange *x, const char *note);
+
 /* The client of a request under way has left. Writes the request's log line; x->finish() comes as
  * always, when the answer has arrived and was dropped. */
 void gateway_abandon(struct http_exchange *x);

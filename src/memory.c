@@ -2,6 +2,7 @@
 
 #include <link.h>
 #include <malloc.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,11 +11,14 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "ceilings.h"
+
 /* The sanitizers bring an allocator of their own, and read the process by ptrace. */
 #if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
 
 /* glibc's own, exported for exactly this. */
-extern void __libc_free(void *block); /* NOLINT(bugprone-reserved-identifier) */
+extern void *__libc_malloc(size_t size); /* NOLINT(bugprone-reserved-identifier) */
+extern void __libc_free(void *block);    /* NOLINT(bugprone-reserved-identifier) */
 
 /* Blocks above this are looked at before they are wiped. */
 #define STEP_BYTES ((size_t)1024)
@@ -34,18 +38,81 @@ static size_t used_bytes(const char *block, size_t size)
 	return size;
 }
 
+/* What is lent where malloc() has nothing left. Untouched it takes no memory. */
+static struct {
+	_Alignas(max_align_t) char bytes[RESERVE_BYTES];
+	size_t used;
+} reserve;
+
+/* No other thread is to be lent anything. */
+static _Thread_local bool is_lending;
+
+static _Atomic unsigned long refusals;
+
+static bool is_lent(const void *block)
+{
+	return (uintptr_t)block - (uintptr_t)reserve.bytes < sizeof(reserve.bytes);
+}
+
+/* Each block has its size before it. */
+static void *lend(size_t size)
+{
+	const size_t head = sizeof(max_align_t);
+	size_t room = sizeof(reserve.bytes) - reserve.used;
+	char *block = reserve.bytes + reserve.used + head;
+
+	if (size > room || (size + 2 * head - 1) / head * head > room)
+		return NULL;
+	size = (size + head - 1) / head * head;
+	memcpy(block - head, &size, sizeof(size));
+	reserve.used += head + size;
+	return block;
+}
+
+static size_t size_of(void *block)
+{
+	size_t size;
+
+	if (!is_lent(block))
+		return malloc_usable_size(block);
+	memcpy(&size, (char *)block - sizeof(max_align_t), sizeof(size));
+	return size;
+}
+
+void memory_lend(void)
+{
+	reserve.used = 0;
+	is_lending = true;
+}
+
+bool memory_has_lent(void)
+{
+	is_lending = false;
+	return reserve.used > 0;
+}
+
+unsigned long memory_refusals(void)
+{
+	return refusals;
+}
+
+void *malloc(size_t size)
+{
+	void *block = __libc_malloc(size);
+
+	if (block)
+		return block;
+	refusals++;
+	return is_lending ? lend(size) : NULL;
+}
+
 void free(void *block)
 {
 	if (!block)
 		return;
-	explicit_bzero(block, used_bytes(block, malloc_usable_size(block)));
-	__libc_free(block);
-}
-
-/* Nothing was written into it: to wipe it would only drive other memory out of the cache. */
-static void give_back(void *block)
-{
-	__libc_free(block);
+	explicit_bzero(block, used_bytes(block, size_of(block)));
+	if (!is_lent(block))
+		__libc_free(block);
 }
 
 /* Always by way of a new block when it grows: glibc's realloc() leaves the old bytes behind. */
@@ -58,7 +125,7 @@ void *realloc(void *block, size_t size)
 		return NULL;
 	}
 
-	size_t had = malloc_usable_size(block);
+	size_t had = size_of(block);
 	if (size <= had && size >= had / 2)
 		return block;
 	void *moved = malloc(size);
@@ -79,13 +146,22 @@ void memory_protect(void)
 
 #else
 
-static void give_back(void *block)
-{
-	free(block);
-}
-
 void memory_protect(void)
 {
+}
+
+void memory_lend(void)
+{
+}
+
+bool memory_has_lent(void)
+{
+	return false;
+}
+
+unsigned long memory_refusals(void)
+{
+	return 0;
 }
 
 #endif
@@ -128,16 +204,6 @@ void memory_kept_free(char *kept, size_t bytes)
 bool memory_kept_lock(const char *kept, size_t bytes)
 {
 	return mlock(kept, whole_pages(bytes)) == 0;
-}
-
-bool memory_is_there(size_t bytes)
-{
-	/* volatile: the compiler takes the pair for useless. */
-	void *volatile block = malloc(bytes);
-	bool is_there = block != NULL;
-
-	give_back(block);
-	return is_there;
 }
 
 /* Pages of a library or the program itself that are only read: the kernel has them in its cache,

@@ -2,7 +2,7 @@
  * Memory that forgets, and a process that leaves no core file.
  *
  * Cellar. libfcgi, libcurl, OpenSSL, nghttp2 and cJSON keep passwords and tokens in buffers of
- * their own, and give them back to malloc unwiped. So this program has its own free() and
+ * their own, and give them back to malloc unwiped. So this program has its own malloc(), free() and
  * realloc(), which every library in the process uses, and which overwrite before they give back. A
  * secret that stays for as long as the process has pages of its own.
  */
@@ -27,8 +27,16 @@ void memory_kept_free(char *kept, size_t bytes);
  * the same. */
 bool memory_kept_lock(const char *kept, size_t bytes);
 
-/* Whether malloc() would give so much in one piece. */
-bool memory_is_there(size_t bytes);
+/* For a library that ends the process where malloc() fails: from now on, in this thread, malloc()
+ * then takes from a reserve of RESERVE_BYTES. */
+void memory_lend(void);
+
+/* The end of that. Whether anything came from the reserve: then all that the library has taken is
+ * to be freed before memory_lend() is called again. */
+bool memory_has_lent(void);
+
+/* How often malloc() had nothing, since the start. */
+unsigned long memory_refusals(void);
 
 /* Gives free memory back to the kernel, and lets go of what was touched of the program and its
  * libraries: at the start and where nothing is to do, when the cost does not matter. What is used

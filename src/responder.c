@@ -15,16 +15,18 @@
 
 #define BODY_STEP_BYTES 512
 
-/* What libfcgi takes for one request: three streams with buffers of 8 KiB, 8 KiB and 512 bytes, and
- * for each parameter a copy, a pointer in an array that doubles, and malloc's own book-keeping. */
-#define FCGI_STREAMS_BYTES ((size_t)24 * 1024)
-#define FCGI_PARAM_BYTES ((size_t)48)
+/* FastCGI specification, section 8. */
+enum { FCGI_VERSION_1 = 1, FCGI_KEEP_CONN = 1, FCGI_END_REQUEST = 3, FCGI_STDOUT = 6 };
+
+#define RECORD_HEADER_BYTES 8
 
 struct responder {
 	FCGX_Request fcgi; /* its parameters alone are kept */
 	int reply_fd;
 	bool is_kept;
 };
+
+static struct responder refusing;
 
 static bool open_pipe(struct responder_feed *feed)
 {
@@ -56,16 +58,6 @@ void responder_feed_close(struct responder_feed *feed)
 	}
 }
 
-/* libfcgi ends the process where malloc() fails. So all that it will take is asked for before, in
- * one piece, which is then there to be cut up. */
-static bool has_memory(const struct gate *gate)
-{
-	size_t params_bytes = gate->params_end - gate->params_begin;
-
-	return memory_is_there(FCGI_STREAMS_BYTES + params_bytes +
-			       gate->params_count * FCGI_PARAM_BYTES);
-}
-
 /* Puts the records into the pipe, without the padding that libfcgi would trip over. */
 static bool feed_records(struct responder_feed *feed, unsigned char *bytes, const struct gate *gate,
 			 bool has_body)
@@ -86,7 +78,7 @@ static bool feed_records(struct responder_feed *feed, unsigned char *bytes, cons
 }
 
 /* Lets libfcgi read the parameters. */
-static bool read_params(FCGX_Request *fcgi, struct responder_feed *feed)
+static bool accept_request(FCGX_Request *fcgi, struct responder_feed *feed)
 {
 	if (FCGX_InitRequest(fcgi, -1, FCGI_FAIL_ACCEPT_ON_INTR) != 0)
 		return false;
@@ -96,6 +88,17 @@ static bool read_params(FCGX_Request *fcgi, struct responder_feed *feed)
 		return true;
 	feed->fds[0] = -1; /* closed by libfcgi */
 	return false;
+}
+
+/* libfcgi ends the process where malloc() fails. So it is lent memory there, and the request is
+ * given up. */
+static bool read_params(FCGX_Request *fcgi, struct responder_feed *feed)
+{
+	bool is_read;
+
+	memory_lend();
+	is_read = accept_request(fcgi, feed);
+	return !memory_has_lent() && is_read;
 }
 
 /* To the end of the stream, even when the body is full: what libfcgi leaves in the pipe would be
@@ -143,10 +146,6 @@ struct responder *responder_open(struct responder_feed *feed, unsigned char *byt
 
 	if (!responder)
 		return NULL;
-	if (!has_memory(gate)) {
-		free(responder);
-		return NULL;
-	}
 	if (!feed_records(feed, bytes, gate, has_body) || !read_params(&responder->fcgi, feed) ||
 	    (has_body && !read_body(&responder->fcgi, &request->body))) {
 		/* What is left in the pipe must not become part of the next request. */
@@ -165,15 +164,22 @@ struct responder *responder_open(struct responder_feed *feed, unsigned char *byt
 	return responder;
 }
 
+/* The beginning of a request (specification section 5.1): its id, and a flag in the body. */
+struct responder *responder_refuse(const unsigned char *bytes, int reply_fd)
+{
+	refusing = (struct responder){
+		.fcgi.requestId = bytes[2] << 8 | bytes[3],
+		.reply_fd = reply_fd,
+		.is_kept = bytes[RECORD_HEADER_BYTES + 2] & FCGI_KEEP_CONN,
+	};
+	return &refusing;
+}
+
 bool responder_is_kept(const struct responder *responder)
 {
 	return responder->is_kept;
 }
 
-/* FastCGI specification, section 8. */
-enum { FCGI_VERSION_1 = 1, FCGI_END_REQUEST = 3, FCGI_STDOUT = 6 };
-
-#define RECORD_HEADER_BYTES 8
 #define RECORD_MAX_BYTES 65528 /* of content */
 
 /* A head, a body in two records, and the end. */
@@ -247,7 +253,7 @@ bool responder_write(const struct responder *responder, const struct http_exchan
 
 void responder_close(struct responder *responder)
 {
-	if (!responder)
+	if (!responder || responder == &refusing)
 		return;
 	FCGX_Free(&responder->fcgi, 0);
 	free(responder);

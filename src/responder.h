@@ -35,6 +35,10 @@ struct responder *responder_open(struct responder_feed *feed, unsigned char *byt
 				 const struct gate *gate, int reply_fd,
 				 struct http_request *request);
 
+/* For a request that responder_open() has not taken: one to write a reply by, which takes no
+ * memory. There is one, until it is closed. */
+struct responder *responder_refuse(const unsigned char *bytes, int reply_fd);
+
 /* Whether the web server asked for the connection to stay open (FCGI_KEEP_CONN). */
 bool responder_is_kept(const struct responder *responder);
 

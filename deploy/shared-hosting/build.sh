@@ -77,19 +77,19 @@ build_curl() {
 	cd "$root"
 }
 
-# Every free() and realloc() of the program and its libraries is to be that of src/memory.c. In a
+# Every malloc(), free() and realloc() of the program and its libraries is to be that of src/memory.c. In a
 # static program glibc's own would clash with it, but for --wrap. The others are lean.c's.
 build_program() {
 	say "building a static bakrypt-login"
 	is_newer "$work/program/bakrypt-login" || rm -rf "$work/program"
 	rm -f "$work/program/bakrypt-login" # make does not know all that is linked
-	wrapped=--wrap=free,--wrap=realloc,--wrap=ossl_default_provider_init,--wrap=ERR_error_string_n
+	wrapped=--wrap=malloc,--wrap=free,--wrap=realloc,--wrap=ossl_default_provider_init,--wrap=ERR_error_string_n
 	for source in "$here/alone.c" "$here/lean.c" "$work/cjson/cJSON.c"; do
 		# shellcheck disable=SC2086
 		"${CC:-cc}" $cflags -Wall -Wextra -c -o "$work/$(basename "$source" .c).o" "$source"
 	done
 	quietly make -C "$root" BUILD="$work/program" CFLAGS="$cflags" \
-		CPPFLAGS='-Dfree=__wrap_free -Drealloc=__wrap_realloc' \
+		CPPFLAGS='-Dmalloc=__wrap_malloc -Dfree=__wrap_free -Drealloc=__wrap_realloc' \
 		ALL_LDFLAGS="-static-pie -Wl,-z,relro,-z,now,-z,noexecstack,-z,separate-code,-z,pack-relative-relocs,$wrapped" \
 		LDLIBS="$work/alone.o $work/lean.o $work/cJSON.o $work/curl/lib/.libs/libcurl.a -lfcgi -lnghttp2 -lssl -lcrypto"
 	! readelf --wide --dynamic "$work/program/bakrypt-login" | grep NEEDED

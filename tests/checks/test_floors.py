@@ -33,7 +33,7 @@ SAME_ROOM = {
     ("upstream_pool", "upstream_call"), ("upstream_pool", "upstream_drive"),
     # The cellar's own order.
     ("fault", "log"), ("log", "ceilings"), ("log", "utf8"),
-    ("log", "buf"), ("buf", "memory"),
+    ("log", "buf"), ("buf", "memory"), ("memory", "ceilings"),
 }
 
 # A library is known to one room, and ending the process is for few.
@@ -46,7 +46,7 @@ ONE_ROOM = {
     r"#include <seccomp.h>": {"sandbox_filter.c"},
     r"landlock|PR_SET_SECCOMP": {"sandbox.c", "sandbox_filter.c"},
     r"\b_?exit\(|\babort\(": {"workers.c", "loop.c", "sandbox_filter.c"},
-    r"__libc_free": {"memory.c"},
+    r"__libc_(malloc|free)": {"memory.c"},
 }
 
 FILES = sorted(SRC.glob("*.[ch]"))
