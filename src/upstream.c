@@ -116,6 +116,8 @@ static bool set_up(CURL *easy, const struct upstream *upstream)
 	       !curl_easy_setopt(easy, CURLOPT_CAPATH, upstream->trust.directory) &&
 	       !curl_easy_setopt(easy, CURLOPT_CAINFO, upstream->trust.file) &&
 	       !curl_easy_setopt(easy, CURLOPT_CERTINFO, upstream->is_inspecting ? 1L : 0L) &&
+	       /* Without memory for one, libcurl 7.88 frees its name twice. */
+	       !curl_easy_setopt(easy, CURLOPT_SSL_SESSIONID_CACHE, 0L) &&
 	       !curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_2TLS) &&
 	       !curl_easy_setopt(easy, CURLOPT_PIPEWAIT, 1L) &&
 	       !curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, 0L) &&
@@ -170,7 +172,10 @@ static bool start(struct call *call)
 	if (!call->easy || !set_up_call(call->easy, call))
 		return false;
 	call->lane = upstream_lanes_add(&upstream->lanes, call->easy);
-	return call->lane != NULL;
+	if (!call->lane)
+		return false;
+	call->refusals_before = upstream_lane_refusals_before(call->lane);
+	return true;
 }
 
 /* Only one that ended well can be sure to have nothing left over in it. */
@@ -275,8 +280,14 @@ static void learn_version(struct call *call)
 
 static void on_transfer_done(struct call *call, CURLcode code)
 {
-	if (upstream_call_classify(call, code) == FAULT_UPSTREAM_UNREACHABLE && retry(call))
+	enum fault fault = upstream_call_classify(call, code);
+
+	if (fault == FAULT_UPSTREAM_UNREACHABLE && retry(call))
 		return;
+	/* The lane keeps the certificates that it trusts, and may have read them without memory:
+	 * then it would find fault with every server from now on. */
+	if (fault == FAULT_NO_MEMORY && code != CURLE_OUT_OF_MEMORY)
+		upstream_lane_fail(call->lane);
 	upstream_call_judge(call, call->easy, code);
 	if (call->answer.fault == FAULT_NONE)
 		learn_version(call);
@@ -332,6 +343,21 @@ void upstream_fall_back(struct upstream_pool *pool)
 }
 
 /* ---- libcurl on the loop ---- */
+
+/* Ends the transfers of a lane that has failed. */
+static void cut_transfers(struct upstream_lanes *lanes, struct upstream_lane *lane)
+{
+	struct upstream *upstream = CONTAINER(lanes, struct upstream, lanes);
+	struct call *next;
+
+	for (struct call *call = LIST_FIRST(&upstream->calls); call; call = next) {
+		next = LIST_NEXT(call, entry);
+		if (call->lane != lane)
+			continue;
+		upstream_call_judge(call, call->easy, CURLE_OUT_OF_MEMORY);
+		upstream_end(call);
+	}
+}
 
 /* Takes the transfers that have ended. */
 static void collect(struct upstream_lanes *lanes, CURLM *multi)
@@ -467,7 +493,8 @@ struct upstream *upstream_open(struct loop *loop, const struct config *config, l
 	    !curl_slist_append(upstream->headers, "User-Agent: bakrypt-login/" VERSION) ||
 	    curl_global_init(CURL_GLOBAL_DEFAULT) || !open_endpoints(upstream))
 		goto fail;
-	upstream_lanes_open(&upstream->lanes, loop, (size_t)connections_max, collect);
+	upstream_lanes_open(&upstream->lanes, loop, (size_t)connections_max, collect,
+			    cut_transfers);
 	return upstream;
 fail:
 	upstream_close(upstream);
@@ -550,6 +577,7 @@ void upstream_post(struct upstream *upstream, const char *url, struct secret *bo
 	call->context = context;
 	call->deadline.on_fire = on_deadline;
 	call->posted_us = loop_clock_us();
+	call->refusals_before = memory_refusals();
 	secret_init(&call->answer.body, ANSWER_MAX_BYTES);
 	secret_move(&call->body, body);
 	LIST_INSERT_HEAD(&upstream->calls, call, entry);

@@ -7,6 +7,7 @@
 #include <time.h>
 
 #include "ceilings.h"
+#include "memory.h"
 
 /* The phase of a call in which its server's name is looked up. */
 #define LOOKUP "lookup"
@@ -175,8 +176,10 @@ enum fault upstream_call_classify(const struct call *call, CURLcode code)
 
 	if (code == CURLE_OK)
 		return FAULT_NONE;
+	/* For want of memory OpenSSL finds fault with much, and takes it for the server's. */
 	if (is_tls_fault(call, code))
-		return FAULT_UPSTREAM_TLS;
+		return memory_refusals() == call->refusals_before ? FAULT_UPSTREAM_TLS
+								  : FAULT_NO_MEMORY;
 	if (!was_sent)
 		return code == CURLE_OUT_OF_MEMORY ? FAULT_NO_MEMORY : FAULT_UPSTREAM_UNREACHABLE;
 	if (code == CURLE_OPERATION_TIMEDOUT)

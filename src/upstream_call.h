@@ -29,9 +29,10 @@ struct call {
 	const char *url; /* borrowed */
 	struct secret body;
 	uint64_t posted_us;
-	uint64_t sent_us;  /* when the body began to go out; 0: it did not */
-	unsigned tries;    /* that came to nothing */
-	size_t head_bytes; /* of the answer */
+	uint64_t sent_us;              /* when the body began to go out; 0: it did not */
+	unsigned tries;                /* that came to nothing */
+	unsigned long refusals_before; /* memory_refusals() when it was posted, or the lane made */
+	size_t head_bytes;             /* of the answer */
 	bool is_oversize;
 	struct loop_timer deadline;
 	upstream_done *done;

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "ceilings.h"
+#include "memory.h"
 #include "upstream_drive.h"
 
 struct upstream_lane {
@@ -13,6 +14,7 @@ struct upstream_lane {
 	struct upstream_drive drive;
 	size_t transfer_count;
 	size_t transfers_max;
+	unsigned long refusals_before; /* memory_refusals() when it was made */
 };
 
 static bool has_room(const struct upstream_lane *lane)
@@ -20,11 +22,38 @@ static bool has_room(const struct upstream_lane *lane)
 	return lane->transfer_count < lane->transfers_max;
 }
 
+/* Takes it out, so that no transfer is added any more. */
+static void withdraw(struct upstream_lane *lane)
+{
+	struct upstream_lanes *lanes = lane->lanes;
+
+	if (has_room(lane))
+		LIST_REMOVE(lane, roomy_entry);
+	lane->transfers_max = 0;
+	TAILQ_REMOVE(&lanes->all, lane, entry);
+	lanes->count--;
+}
+
+static void lane_free(struct upstream_lane *lane)
+{
+	curl_multi_cleanup(lane->multi);
+	upstream_drive_rest(&lane->drive);
+	free(lane);
+}
+
 static void on_drive_progress(struct upstream_drive *drive)
 {
 	struct upstream_lane *lane = CONTAINER(drive, struct upstream_lane, drive);
+	struct upstream_lanes *lanes = lane->lanes;
 
-	lane->lanes->on_progress(lane->lanes, lane->multi);
+	lanes->on_progress(lanes, lane->multi);
+	if (!drive->has_failed)
+		return;
+	withdraw(lane);
+	/* Another may be made in its place, and needs the timer. */
+	upstream_drive_rest(drive);
+	lanes->on_failure(lanes, lane);
+	lane_free(lane);
 }
 
 /* NULL without memory. */
@@ -41,6 +70,7 @@ static struct upstream_lane *make_lane(struct upstream_lanes *lanes)
 		return NULL;
 	}
 	lane->lanes = lanes;
+	lane->refusals_before = memory_refusals();
 	lane->transfers_max = left < LANE_TRANSFERS ? left : LANE_TRANSFERS;
 	upstream_drive_open(&lane->drive, lanes->loop, on_drive_progress);
 	upstream_drive_use(&lane->drive, lane->multi);
@@ -72,10 +102,14 @@ static struct upstream_lane *find_lane(struct upstream_lanes *lanes)
 }
 
 void upstream_lanes_open(struct upstream_lanes *lanes, struct loop *loop, size_t connections_max,
-			 void (*on_progress)(struct upstream_lanes *lanes, CURLM *multi))
+			 void (*on_progress)(struct upstream_lanes *lanes, CURLM *multi),
+			 void (*on_failure)(struct upstream_lanes *lanes,
+					    struct upstream_lane *lane))
 {
-	*lanes = (struct upstream_lanes){
-		.loop = loop, .connections_max = connections_max, .on_progress = on_progress};
+	*lanes = (struct upstream_lanes){.loop = loop,
+					 .connections_max = connections_max,
+					 .on_progress = on_progress,
+					 .on_failure = on_failure};
 	TAILQ_INIT(&lanes->all);
 	LIST_INIT(&lanes->roomy);
 	/* Without one each lane looks names up for itself. */
@@ -110,15 +144,23 @@ void upstream_lanes_remove(struct upstream_lane *lane, CURL *easy)
 		LIST_INSERT_HEAD(&lane->lanes->roomy, lane, roomy_entry);
 }
 
+unsigned long upstream_lane_refusals_before(const struct upstream_lane *lane)
+{
+	return lane->refusals_before;
+}
+
+void upstream_lane_fail(struct upstream_lane *lane)
+{
+	lane->drive.has_failed = true;
+}
+
 void upstream_lanes_drop(struct upstream_lanes *lanes)
 {
 	struct upstream_lane *lane;
 
 	while ((lane = TAILQ_FIRST(&lanes->all))) {
 		TAILQ_REMOVE(&lanes->all, lane, entry);
-		curl_multi_cleanup(lane->multi);
-		upstream_drive_rest(&lane->drive);
-		free(lane);
+		lane_free(lane);
 	}
 	LIST_INIT(&lanes->roomy);
 	lanes->count = 0;

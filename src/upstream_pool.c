@@ -430,6 +430,8 @@ static void on_progress(struct upstream_drive *drive)
 
 	if (message && message->msg == CURLMSG_DONE)
 		on_connected(connection, message->data.result);
+	else if (drive->has_failed && connection->state == CONNECTING)
+		give_up(connection, CURLE_OUT_OF_MEMORY);
 }
 
 static bool set_up(struct connection *connection)
