@@ -77,6 +77,11 @@ static enum fault read_grant(struct http_exchange *x, const struct upstream_answ
 	if (answer->fault != FAULT_NONE)
 		return answer->fault;
 	verdict = oauth_read_token(&message, &x->reply.body);
+	/* It was given out, and is lost: no case for "try again, nobody has seen it". */
+	if (verdict.fault == FAULT_NO_MEMORY) {
+		verdict.fault = FAULT_UPSTREAM_LOST;
+		verdict.hint = "no memory for the token";
+	}
 	return take_verdict(x, &verdict, answer);
 }
 
