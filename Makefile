@@ -100,8 +100,8 @@ fuzz:                           ## libFuzzer on each target for TIME=60 seconds;
 lint:                           ## clang-format, clang-tidy and cppcheck: no findings
 	@tests/packages.sh $(LINT_PACKAGES)
 	@$(MAKE) --no-print-directory $(BUILD)/sandbox_filter.h
-	clang-format --dry-run --Werror src/*.[ch] tests/unit/*.c tests/fuzz/*.[ch] tests/bench/*/*.[ch]
-	clang-tidy --quiet --warnings-as-errors='*' src/*.c tests/unit/*.c tests/fuzz/*.c tests/bench/*/*.c -- $(filter-out $(FORTIFY),$(ALL_CFLAGS)) -Isrc
+	clang-format --dry-run --Werror src/*.[ch] tests/unit/*.c tests/fuzz/*.[ch] tests/bench/*/*.[ch] tests/servers/*.c
+	clang-tidy --quiet --warnings-as-errors='*' src/*.c tests/unit/*.c tests/fuzz/*.c tests/bench/*/*.c tests/servers/*.c -- $(filter-out $(FORTIFY),$(ALL_CFLAGS)) -Isrc
 	cppcheck --quiet --error-exitcode=1 --std=c11 --enable=warning,style,performance,portability \
 	    --inline-suppr --suppress=missingIncludeSystem --suppress=variableScope -D_GNU_SOURCE -DVERSION='""' -Isrc src
 
@@ -159,7 +159,7 @@ shared-hosting:                 ## pack what one uploads to a host with nothing 
 	@mkdir -p $(BUILD)
 	@deploy/shared-hosting/build.sh $(BUILD)/shared-hosting $(BUILD)/bakrypt-login-shared-hosting.zip
 
-units: $(UNITS) fuzzers $(BUILD)/tests/reading
+units: $(UNITS) fuzzers $(BUILD)/tests/reading $(BUILD)/tests/refusal.so
 	@:
 
 fuzzers: $(FUZZERS)
@@ -208,6 +208,11 @@ $(BUILD)/tests/reading: tests/fuzz/reading.c $(BUILD)/rooms.a Makefile
 $(BUILD)/rooms.a: $(ROOMS)
 	@rm -f $@
 	$(call quiet,AR)$(AR) rcs $@ $^
+
+# Preloaded into the program by tests that refuse it memory.
+$(BUILD)/tests/refusal.so: tests/servers/refusal.c Makefile
+	@mkdir -p $(@D)
+	$(call quiet,TEST)$(CC) -std=c11 -D_GNU_SOURCE $(WARNINGS) -O2 -g -shared -fPIC -o $@ $<
 
 # A sentence instead of a hundred lines about missing headers.
 $(BUILD)/libraries:

@@ -26,7 +26,7 @@ ANSWER_MAX = source.ceiling("ANSWER_MAX_BYTES")
 provoked = set()
 SHOWN_ELSEWHERE = {
     "CONFIG": "test_cgi.py; a FastCGI start ends instead",
-    "NO_MEMORY": "test_canaries.py: by CGI, where the kernel refuses what the loop needs",
+    "NO_MEMORY": "test_refused_memory.py",
     "OVERLOADED": "test_gate.py: the third login above BAKRYPT_MAX_IN_FLIGHT=2",
     "STOPPING": "test_stop.py: a kept connection's next request",
     "TOKEN_MISSING": "test_session.py",

@@ -69,6 +69,7 @@ class Program(Process):
         self.address, self.target = self._place(pathlib.Path(folder), listen)
         self._events = collections.deque(maxlen=keep)
         self._stray_lines = collections.deque(maxlen=keep)
+        self.counts = collections.Counter()  # of log entries, by event
         argv = [path or binary(), "--listen", self.address, *map(str, arguments)]
         if isinstance(self.target, str) and folders.web_group():
             argv += ["--socket-group", folders.web_group()]
@@ -112,6 +113,7 @@ class Program(Process):
             entry = None
         if isinstance(entry, dict):
             self._events.append(entry)
+            self.counts[entry.get("event")] += 1
         else:
             self._stray_lines.append(line)
 

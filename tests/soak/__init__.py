@@ -1,0 +1,1 @@
+"""Faults under load, and refused memory: `make soak`. See __main__.py."""
