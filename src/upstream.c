@@ -462,6 +462,21 @@ static void close_endpoints(struct upstream *upstream)
 	}
 }
 
+/* For the first time it starts OpenSSL, which is lent memory: at some places it would end the
+ * process without. What was lent it keeps, so that there is no start then. */
+static bool start_libcurl(void)
+{
+	bool is_started;
+
+	memory_lend();
+	is_started = curl_global_init(CURL_GLOBAL_DEFAULT) == 0;
+	if (!memory_has_lent())
+		return is_started;
+	if (is_started)
+		curl_global_cleanup();
+	return false;
+}
+
 struct upstream *upstream_open(struct loop *loop, const struct config *config, long connections_max,
 			       const char **ret_fault)
 {
@@ -469,8 +484,10 @@ struct upstream *upstream_open(struct loop *loop, const struct config *config, l
 	const curl_version_info_data *curl = curl_version_info(CURLVERSION_NOW);
 
 	*ret_fault = "not enough memory to start";
-	if (!upstream)
+	if (!upstream || !start_libcurl()) {
+		free(upstream);
 		return NULL;
+	}
 	upstream->loop = loop;
 	upstream->config = config;
 	upstream->connections_max = connections_max;
@@ -491,7 +508,7 @@ struct upstream *upstream_open(struct loop *loop, const struct config *config, l
 	upstream->headers = curl_slist_append(NULL, "Accept: application/json");
 	if (!upstream->headers || !curl_slist_append(upstream->headers, "Expect:") ||
 	    !curl_slist_append(upstream->headers, "User-Agent: bakrypt-login/" VERSION) ||
-	    curl_global_init(CURL_GLOBAL_DEFAULT) || !open_endpoints(upstream))
+	    !open_endpoints(upstream))
 		goto fail;
 	upstream_lanes_open(&upstream->lanes, loop, (size_t)connections_max, collect,
 			    cut_transfers);
