@@ -42,6 +42,8 @@ static size_t used_bytes(const char *block, size_t size)
 static struct {
 	_Alignas(max_align_t) char bytes[RESERVE_BYTES];
 	size_t used;
+	size_t blocks;   /* that are not given back yet */
+	bool is_touched; /* since memory_lend() */
 } reserve;
 
 /* No other thread is to be lent anything. */
@@ -66,6 +68,8 @@ static void *lend(size_t size)
 	size = (size + head - 1) / head * head;
 	memcpy(block - head, &size, sizeof(size));
 	reserve.used += head + size;
+	reserve.blocks++;
+	reserve.is_touched = true;
 	return block;
 }
 
@@ -81,14 +85,16 @@ static size_t size_of(void *block)
 
 void memory_lend(void)
 {
-	reserve.used = 0;
+	if (reserve.blocks == 0)
+		reserve.used = 0;
+	reserve.is_touched = false;
 	is_lending = true;
 }
 
 bool memory_has_lent(void)
 {
 	is_lending = false;
-	return reserve.used > 0;
+	return reserve.is_touched;
 }
 
 unsigned long memory_refusals(void)
@@ -111,7 +117,9 @@ void free(void *block)
 	if (!block)
 		return;
 	explicit_bzero(block, used_bytes(block, size_of(block)));
-	if (!is_lent(block))
+	if (is_lent(block))
+		reserve.blocks--;
+	else
 		__libc_free(block);
 }
 

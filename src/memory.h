@@ -32,7 +32,7 @@ bool memory_kept_lock(const char *kept, size_t bytes);
 void memory_lend(void);
 
 /* The end of that. Whether anything came from the reserve: then all that the library has taken is
- * to be freed before memory_lend() is called again. */
+ * to be freed at once, or there is the less to be lent. */
 bool memory_has_lent(void);
 
 /* How often malloc() had nothing, since the start. */

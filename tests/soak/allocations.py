@@ -10,6 +10,7 @@ and that has to work.
 """
 import collections
 import dataclasses
+import itertools
 import signal
 import time
 
@@ -87,6 +88,9 @@ class Place(Opened):
         self.program.send_signal(signal.SIGHUP)
         wait_until(lambda: self.program.counts["reload"] == self._reloads, 10, "a reload")
 
+    def _reloads_told(self):
+        return self.program.counts["reload"] + self.program.counts["reload_refused"]
+
     def _refuse(self, number, content_type, outcome):
         """One login. False: it does not need so many allocations."""
         self._prepare()
@@ -134,3 +138,16 @@ class Place(Opened):
         outcome.grown_bytes = self._used_bytes() - used
         wait_until(lambda: self._open_files() <= fds, 10, f"{fds} open files or fewer, as before")
         return outcome
+
+    def sweep_reloads(self, *, first=1, step=1):
+        """The same of reloads. How many were refused, or said that they were."""
+        refused = 0
+        for number in itertools.count(first, step):
+            told = self._reloads_told()
+            with self.refusal.of(number):
+                self.program.send_signal(signal.SIGHUP)
+                wait_until(lambda count=told: self._reloads_told() > count, 10, "a reload")
+            if not self.refusal.refused:
+                return refused
+            refused += 1
+            assert self._log_in("grace") == 200, f"after a reload without allocation {number}"
