@@ -97,6 +97,11 @@ fuzz:                           ## libFuzzer on each target for TIME=60 seconds;
 	@$(MAKE) --no-print-directory $(BUILD)/tests/reading
 	@cd tests && BAKRYPT_LOGIN_BUILD=$(BUILD) exec $(PYTHON) -B -m fuzz --seconds $(or $(TIME),60) $(if $(MERGE),--merge) $(FUZZ)
 
+soak:                           ## thousands log in while much goes wrong: each gets one answer; SECONDS=300 SCENE=
+	@tests/packages.sh $(TEST_PACKAGES)
+	@$(MAKE) --no-print-directory all units
+	@cd tests && BAKRYPT_LOGIN_BUILD=$(BUILD) exec $(PYTHON) -B -m soak $(SCENE) $(if $(SECONDS),--seconds $(SECONDS))
+
 lint:                           ## clang-format, clang-tidy and cppcheck: no findings
 	@tests/packages.sh $(LINT_PACKAGES)
 	@$(MAKE) --no-print-directory $(BUILD)/sandbox_filter.h
@@ -223,5 +228,5 @@ $(BUILD)/libraries:
 
 -include $(OBJECTS:.o=.d) $(UNITS:=.d)
 
-.PHONY: all run test sanitize fuzz fuzzers bench bench-cgi lint install uninstall deb shared-hosting units clean help
+.PHONY: all run test sanitize fuzz fuzzers bench bench-cgi soak lint install uninstall deb shared-hosting units clean help
 .DELETE_ON_ERROR:

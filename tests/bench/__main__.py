@@ -6,7 +6,6 @@ everything it started; exit status 0, or 1 if something failed.
 """
 import argparse
 import os
-import resource
 import sys
 
 sys.dont_write_bytecode = True
@@ -17,23 +16,9 @@ from servers.process import ServerError  # noqa: E402
 
 from bench import machine, parts, prepare, record, subjects, upstream  # noqa: E402
 
-FILES_WANTED = 1 << 16
-
 
 def say(text):
     print(text, flush=True)
-
-
-def allow_many_files():
-    """As many descriptors as the parts with thousands in flight need. Not every root may."""
-    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    try:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (FILES_WANTED, max(FILES_WANTED, hard)))
-    except (ValueError, OSError):
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-        say(f"No more than {hard} descriptors a process are allowed here.")
-    if os.geteuid() != 0:
-        say("Not root: PSS, and what strace sees, are for root alone to read.")
 
 
 def opening(build):
@@ -46,7 +31,7 @@ def run(options):
     plan = parts.QUICK if options.quick else parts.FULL
     build = program.ROOT / os.environ.get("BAKRYPT_LOGIN_BUILD", "build") / "bench"
     prepare.prepare(build, say)
-    allow_many_files()
+    machine.allow_many_files(say)
     lines = opening(build)
     with folders.temporary_folder(options.parent) as folder:
         authority = certificates.Authority(folder / "ca")

@@ -5,12 +5,28 @@ import os
 import pathlib
 import platform
 import re
+import resource
 import subprocess
 
 from servers import apache, nginx, program
 
 PACKAGES = ("libfcgi0ldbl", "libcurl4", "libssl3", "libnghttp2-14", "libcjson1", "libc6",
             "libnginx-mod-http-lua", "libluajit2-5.1-2", "wrk", "valgrind")
+
+
+FILES_WANTED = 1 << 16
+
+
+def allow_many_files(say):
+    """As many descriptors as thousands of clients need. Not every root may."""
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (FILES_WANTED, max(FILES_WANTED, hard)))
+    except (ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        say(f"No more than {hard} descriptors a process are allowed here.")
+    if os.geteuid() != 0:
+        say("Not root: what only root may read of a process is left out.")
 
 
 def cpu_model():

@@ -110,15 +110,18 @@ class Http2Upstream(upstream.Scripted):
     """The server. certificate, key: PEM files. receive_buffer, segment: bytes, for one that makes
     the program's writes wait."""
 
-    def __init__(self, certificate, key, *, receive_buffer=None, segment=None):
-        self._context = upstream.server_context(certificate, key, protocols=["h2"])
+    protocols = ("h2",)
+
+    def __init__(self, certificate, key, *, receive_buffer=None, segment=None, port=0):
+        self.use_certificate(certificate, key)
         self.faults = []  # the program's, against the protocol
         listener = socket.socket()
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if receive_buffer:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         if segment:
             listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, segment)
-        listener.bind((upstream.HOST, 0))
+        listener.bind((upstream.HOST, port))
         listener.listen(1024)
         super().__init__(listener)
 
@@ -172,7 +175,7 @@ class Http2Upstream(upstream.Scripted):
                 wire.flush()
             while wire.is_open:
                 data = wire.read()
-                if not data:
+                if not data or self.stopping.is_set():
                     return
                 with wire.lock:
                     self._take(wire, data)

@@ -23,6 +23,7 @@ class NameServer:
         self._names = {name: [ipaddress.ip_address(text) for text in texts]
                        for name, texts in names.items()}
         self.asked = []
+        self.is_mute = False  # takes questions, and answers none
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self._socket.bind((ADDRESS, 53))
         self._thread = threading.Thread(target=self._serve, daemon=True)
@@ -43,7 +44,9 @@ class NameServer:
             query, client = self._socket.recvfrom(4096)
             if not query:
                 return
-            self._socket.sendto(self._answer(query), client)
+            answer = self._answer(query)
+            if not self.is_mute:
+                self._socket.sendto(answer, client)
 
     def _answer(self, query):
         labels, at = [], 12

@@ -117,11 +117,11 @@ class Login(Nginx):
 
     target: the program's socket. keep_conn=False writes "off" in the shipped file's place.
     keepalive: how many idle connections to the program it keeps, as in the example site.
-    options: as for Nginx.
+    more_http: text for the http block. options: as for Nginx.
     """
 
     def __init__(self, folder, target, *, port=None, keep_conn=True, keepalive=KEEPALIVE,
-                 **options):
+                 more_http="", **options):
         self.port = port or ports.free_port()
         self.origin = f"http://localhost:{self.port}"
         listens = [("127.0.0.1", self.port)]
@@ -131,7 +131,7 @@ class Login(Nginx):
         conf = self._login_conf(folder, keep_conn)
         super().__init__(
             folder, "nginx",
-            f"{_upstream(target, keepalive)}\tserver {{\n{listen}\t\tserver_name localhost;\n"
+            f"{more_http}{_upstream(target, keepalive)}\tserver {{\n{listen}\t\tserver_name localhost;\n"
             f"\t\tinclude \"{conf}\";\n{self._rest(folder)}\t}}\n",
             listens, **options)
 

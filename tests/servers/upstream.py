@@ -114,11 +114,11 @@ class Wire:
         self.stopping.wait(seconds)
 
     def cut_off(self):
-        """Wakes a thread that is stuck in a read or write."""
-        with contextlib.suppress(OSError):
-            self._plain.shutdown(socket.SHUT_RDWR)
-        with contextlib.suppress(OSError):
-            self._stream.shutdown(socket.SHUT_RDWR)
+        """Wakes a thread that is stuck in a read or write. Below TLS: SSLSocket.shutdown() would
+        have the thread read on without decryption."""
+        for each in (self._plain, self._stream):
+            with contextlib.suppress(OSError):
+                socket.socket.shutdown(each, socket.SHUT_RDWR)
 
     def _fill(self):
         data = self.read()
@@ -129,6 +129,8 @@ class Wire:
 class Scripted:
     """What scripted servers share: a listener, and a thread for each connection. Subclasses define
     make_wire(plain, number) and serve(wire), which closes it."""
+
+    protocols = ("http/1.1",)  # by ALPN
 
     def __init__(self, listener):
         self._listener = listener
@@ -174,6 +176,15 @@ class Scripted:
         with self._changed:
             change()
             self._changed.notify_all()
+
+    def use_certificate(self, certificate, key):
+        """For connections that begin from now on."""
+        self._context = server_context(certificate, key, protocols=self.protocols)
+
+    def hang_up_idle(self):
+        """Closes every open connection from this side."""
+        for wire in list(self._wires):
+            wire.cut_off()
 
     def stop_listening(self):
         """Further connections are refused; those that are open stay."""
@@ -245,11 +256,6 @@ class Upstream(Scripted):
         self.wait_for(lambda upstream: len(upstream.requests) >= count, seconds)
         return self.requests
 
-    def hang_up_idle(self):
-        """Closes every open connection from this side."""
-        for wire in list(self._wires):
-            wire.cut_off()
-
     def make_wire(self, plain, number):
         wire = Wire(plain, number, self.stopping)
         wire.door = self._doors.popleft() if self._doors else as_usual
@@ -267,7 +273,7 @@ class Upstream(Scripted):
 
     def _serve_one(self, wire):
         request = wire.read_request()
-        if not request:
+        if not request or self.stopping.is_set():  # who is in a handshake cannot be cut off
             return False
         with self._changed:
             self.requests.append(request)
