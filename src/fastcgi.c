@@ -37,6 +37,7 @@ struct connection {
 	bool is_pumping;        /* pump() is at work on it, further up the stack */
 	bool is_kept;           /* the web server wants it left open after this reply */
 	bool is_cut_short;      /* the present request was not read whole */
+	bool is_asked;          /* to close, while idle */
 	size_t lingered_bytes;
 	struct responder *responder; /* while SERVING */
 	struct http_exchange exchange;
@@ -153,6 +154,7 @@ static void ask_to_close(struct connection *connection)
 	static const unsigned char end_of_stderr[8] = {1, FCGI_STDERR, 0, 1};
 
 	send(connection->io.fd, end_of_stderr, sizeof(end_of_stderr), MSG_DONTWAIT | MSG_NOSIGNAL);
+	connection->is_asked = true;
 	set_timer(connection, STOP_GRACE_MS);
 }
 
@@ -210,6 +212,7 @@ static void serve(struct connection *connection, unsigned char *bytes,
 	bool is_refused = false;
 
 	loop_timer_cancel(door->loop, &connection->timer);
+	connection->is_asked = false;
 	enter(connection, SERVING);
 	http_init(x, on_finish);
 	x->arrived_us = loop_clock_us();
@@ -453,14 +456,16 @@ static void listen_again(struct fastcgi *door)
 		loop_timer_set(door->loop, &door->pause_timer, ACCEPT_PAUSE_MS);
 }
 
-/* Accepting would only fail again and again; a close, or else a moment, brings it back. */
+/* Accepting would only fail again and again; a close, or else a moment, brings it back. reason: for
+ * the log, or NULL. */
 static void pause_listening(struct fastcgi *door, const char *reason)
 {
 	static struct log_pace pace = {.burst = 1};
 
 	stop_listening(door);
 	loop_timer_set(door->loop, &door->pause_timer, ACCEPT_PAUSE_MS);
-	log_event_paced(&pace, LOG_WARN, "accept_paused", reason);
+	if (reason)
+		log_event_paced(&pace, LOG_WARN, "accept_paused", reason);
 }
 
 static void on_pause_over(struct loop_timer *timer)
@@ -490,18 +495,37 @@ static struct connection *connection_new(struct fastcgi *door, int fd)
 	return connection;
 }
 
-/* A place for one more, if need be that of the connection that has been idle for longest, or else
- * of the one that has waited for its peer for longest: a web server sends a request in one go. */
+/* The connection that has been idle for longest, of those that were not asked yet. */
+static void ask_idle_to_close(struct fastcgi *door)
+{
+	struct connection *connection = TAILQ_FIRST(&door->idle);
+
+	while (connection && connection->is_asked)
+		connection = TAILQ_NEXT(connection, entry);
+	if (connection)
+		ask_to_close(connection);
+}
+
+/* Whether there is a place for one more: soon that of an idle connection, as soon as the web server
+ * has closed it, or else now that of the one that has waited for its peer for longest: a web server
+ * sends a request in one go. */
 static bool make_room(struct fastcgi *door)
 {
 	struct connection *connection = TAILQ_FIRST(&door->idle);
 
 	if (door->connection_count < door->connections_max)
 		return true;
+	if (connection && !door->is_stopping) {
+		ask_idle_to_close(door);
+		pause_listening(door, NULL);
+		return false;
+	}
 	if (!connection)
 		connection = TAILQ_FIRST(&door->slow);
-	if (!connection)
+	if (!connection) {
+		pause_listening(door, "as many connections as the descriptor limit allows");
 		return false;
+	}
 	/* The analyzer does not follow TAILQ_REMOVE(): it takes the list for unchanged. */
 	if (connection->state == RECEIVING) /* NOLINT(clang-analyzer-unix.Malloc) */
 		log_reject("a slow request, and others that wait for its place");
@@ -517,10 +541,8 @@ static bool accept_one(struct fastcgi *door)
 	struct connection *connection;
 	int fd;
 
-	if (!make_room(door)) {
-		pause_listening(door, "as many connections as the descriptor limit allows");
+	if (!make_room(door))
 		return false;
-	}
 	if (!door->spare)
 		door->spare = calloc(1, sizeof(*door->spare));
 	if (!door->spare) {
