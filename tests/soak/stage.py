@@ -127,7 +127,9 @@ class Stage(Opened):
                 sum(int(procfs.status(pid, "RssAnon").split()[0]) for pid in pids))
 
     def settle(self):
-        """Waits until the program has dropped what it keeps for further logins, or ought to have."""
+        """Waits until the program has dropped what it keeps for further logins, or ought to have.
+        nginx would keep its connections for longer."""
+        self.front.stop()
         try:
             wait_until(lambda: self._found_at_rest().is_at_rest, IDLE_S + 10, "rest")
         except ServerError:
