@@ -345,7 +345,7 @@ void upstream_fall_back(struct upstream_pool *pool)
 /* ---- libcurl on the loop ---- */
 
 /* Ends the transfers of a lane that has failed. */
-static void cut_transfers(struct upstream_lanes *lanes, struct upstream_lane *lane)
+static void cut_transfers(struct upstream_lanes *lanes, const struct upstream_lane *lane)
 {
 	struct upstream *upstream = CONTAINER(lanes, struct upstream, lanes);
 	struct call *next;

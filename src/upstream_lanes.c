@@ -104,7 +104,7 @@ static struct upstream_lane *find_lane(struct upstream_lanes *lanes)
 void upstream_lanes_open(struct upstream_lanes *lanes, struct loop *loop, size_t connections_max,
 			 void (*on_progress)(struct upstream_lanes *lanes, CURLM *multi),
 			 void (*on_failure)(struct upstream_lanes *lanes,
-					    struct upstream_lane *lane))
+					    const struct upstream_lane *lane))
 {
 	*lanes = (struct upstream_lanes){.loop = loop,
 					 .connections_max = connections_max,

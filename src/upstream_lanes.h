@@ -23,7 +23,7 @@ struct upstream_lanes {
 	/* libcurl was called for a lane of these, and may have ended some of its transfers. */
 	void (*on_progress)(struct upstream_lanes *lanes, CURLM *multi);
 	/* A lane has failed: all its transfers are to be ended, and it goes. */
-	void (*on_failure)(struct upstream_lanes *lanes, struct upstream_lane *lane);
+	void (*on_failure)(struct upstream_lanes *lanes, const struct upstream_lane *lane);
 	TAILQ_HEAD(upstream_lane_queue, upstream_lane) all;
 	LIST_HEAD(upstream_lane_list, upstream_lane) roomy;
 	size_t count;
@@ -35,7 +35,7 @@ struct upstream_lanes {
 void upstream_lanes_open(struct upstream_lanes *lanes, struct loop *loop, size_t connections_max,
 			 void (*on_progress)(struct upstream_lanes *lanes, CURLM *multi),
 			 void (*on_failure)(struct upstream_lanes *lanes,
-					    struct upstream_lane *lane));
+					    const struct upstream_lane *lane));
 
 /* Runs a transfer. It goes where the last one has ended, which has left its connection there; once
  * every lane is full, it waits in one of them. NULL: no memory. */

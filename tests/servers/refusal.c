@@ -165,8 +165,9 @@ static int armed_main(int argc, char **argv, char **environment)
 	return status;
 }
 
-start_function __libc_start_main;
+start_function __libc_start_main; /* NOLINT(bugprone-reserved-identifier) */
 
+/* NOLINTNEXTLINE(bugprone-reserved-identifier) */
 int __libc_start_main(main_function *main, int argc, char **argv, void (*init)(void),
 		      void (*fini)(void), void (*rtld_fini)(void), void *stack_end)
 {
