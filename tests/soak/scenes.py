@@ -103,7 +103,7 @@ def names(stage):
     def mute(is_mute):
         stage.name_server.is_mute = is_mute
         stage.tokens.hang_up()
-    turns(stage, lambda: mute(True), lambda: mute(False), count=2)
+    turns(stage, lambda: mute(True), lambda: mute(False), first_share=0.7, count=1)
 
 
 def few_files(folder):
@@ -146,7 +146,7 @@ SCENES = {
     "names": Scene("the name server falls silent", names, wrapper=own_name_server, host=NAME,
                    around=name_server),
     "memory": Scene("the workers get 64 KiB more than they have", memory,
-                    may_lack="a login whose end finds no memory gets nginx's 502"),
+                    may_lack="a login whose end finds no memory gets nginx's 502", is_felt=False),
 }
 
 
