@@ -12,8 +12,6 @@
 #include "log.h"
 #include "responder.h"
 
-#define FCGI_STDERR 7 /* a record's type */
-
 #define CONNECTION_EVENTS ((uint32_t)(EPOLLIN | EPOLLRDHUP))
 
 enum connection_state {
@@ -63,7 +61,7 @@ struct fastcgi {
 	size_t connections_max;
 	struct connection *spare; /* for the next to be accepted: without memory it waits in line */
 	struct responder_feed feed;
-	struct buf head;
+	struct buf head; /* scratch; there from the start, also for want of memory */
 	void (*on_drained)(void *context);
 	void *context;
 	unsigned char input[INPUT_BYTES];
@@ -146,14 +144,10 @@ static void linger(struct connection *connection)
 }
 
 /* A close alone would race with the next request: a web server that has put it on its way meanwhile
- * answers 502, and does not send a POST again. So it is the web server that closes. The end of an
- * error stream that held nothing makes it do so where the connection is idle (nginx takes any byte
- * there for an end), and says nothing new where a request is on its way, which is then served. */
+ * answers 502, and does not send a POST again. So it is the web server that closes. */
 static void ask_to_close(struct connection *connection)
 {
-	static const unsigned char end_of_stderr[8] = {1, FCGI_STDERR, 0, 1};
-
-	send(connection->io.fd, end_of_stderr, sizeof(end_of_stderr), MSG_DONTWAIT | MSG_NOSIGNAL);
+	responder_ask_to_close(connection->io.fd);
 	connection->is_asked = true;
 	set_timer(connection, STOP_GRACE_MS);
 }
@@ -209,7 +203,6 @@ static void serve(struct connection *connection, unsigned char *bytes,
 {
 	struct fastcgi *door = connection->door;
 	struct http_exchange *x = &connection->exchange;
-	bool is_refused = false;
 
 	loop_timer_cancel(door->loop, &connection->timer);
 	connection->is_asked = false;
@@ -220,13 +213,9 @@ static void serve(struct connection *connection, unsigned char *bytes,
 	connection->responder = responder_open(&door->feed, bytes, &connection->gate,
 					       connection->io.fd, &x->request);
 	connection->gate = (struct gate){0};
-	if (!connection->responder) {
-		is_refused = true;
-		connection->responder = responder_refuse(bytes, connection->io.fd);
-	}
 	connection->is_kept = responder_is_kept(connection->responder);
 	connection->is_cut_short = body_state != HTTP_BODY_WHOLE;
-	if (is_refused)
+	if (responder_is_refusal(connection->responder))
 		gateway_refuse(x, "no memory, or a request that libfcgi does not take");
 	else
 		gateway_serve(door->gateway, x);
@@ -456,8 +445,7 @@ static void listen_again(struct fastcgi *door)
 		loop_timer_set(door->loop, &door->pause_timer, ACCEPT_PAUSE_MS);
 }
 
-/* Accepting would only fail again and again; a close, or else a moment, brings it back. reason: for
- * the log, or NULL. */
+/* Accepting would only fail; a close, or a moment, brings it back. reason: logged if not NULL. */
 static void pause_listening(struct fastcgi *door, const char *reason)
 {
 	static struct log_pace pace = {.burst = 1};
@@ -495,41 +483,25 @@ static struct connection *connection_new(struct fastcgi *door, int fd)
 	return connection;
 }
 
-/* The connection that has been idle for longest, of those that were not asked yet. */
-static void ask_idle_to_close(struct fastcgi *door)
-{
-	struct connection *connection = TAILQ_FIRST(&door->idle);
-
-	while (connection && connection->is_asked)
-		connection = TAILQ_NEXT(connection, entry);
-	if (connection)
-		ask_to_close(connection);
-}
-
-/* Whether there is a place for one more: soon that of an idle connection, as soon as the web server
- * has closed it, or else now that of the one that has waited for its peer for longest: a web server
- * sends a request in one go. */
+/* Whether there is a place for one more: soon that of the longest idle, when the web server closes
+ * it, or now that of the one that is slowest: a web server sends a request in one go. */
 static bool make_room(struct fastcgi *door)
 {
-	struct connection *connection = TAILQ_FIRST(&door->idle);
+	struct connection *idle = TAILQ_FIRST(&door->idle);
+	struct connection *victim = idle ? idle : TAILQ_FIRST(&door->slow);
 
 	if (door->connection_count < door->connections_max)
 		return true;
-	if (connection && !door->is_stopping) {
-		ask_idle_to_close(door);
-		pause_listening(door, NULL);
-		return false;
-	}
-	if (!connection)
-		connection = TAILQ_FIRST(&door->slow);
-	if (!connection) {
-		pause_listening(door, "as many connections as the descriptor limit allows");
+	if (!victim || (idle && !door->is_stopping)) {
+		if (idle && !idle->is_asked)
+			ask_to_close(idle);
+		pause_listening(door, idle ? NULL : "as many connections as descriptors allow");
 		return false;
 	}
 	/* The analyzer does not follow TAILQ_REMOVE(): it takes the list for unchanged. */
-	if (connection->state == RECEIVING) /* NOLINT(clang-analyzer-unix.Malloc) */
+	if (victim->state == RECEIVING) /* NOLINT(clang-analyzer-unix.Malloc) */
 		log_reject("a slow request, and others that wait for its place");
-	connection_free(connection);
+	connection_free(victim);
 	return true;
 }
 
@@ -603,7 +575,6 @@ struct fastcgi *fastcgi_open(struct loop *loop, struct gateway *gateway, struct 
 	TAILQ_INIT(&door->queued);
 	TAILQ_INIT(&door->busy);
 	buf_init(&door->head, HEAD_MAX_BYTES);
-	/* The head is scratch for all replies, and there for those that tell of want of memory. */
 	if (!buf_reserve(&door->head, HEAD_MAX_BYTES) || !responder_feed_open(&door->feed)) {
 		fastcgi_close(door);
 		return NULL;

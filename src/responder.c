@@ -16,7 +16,13 @@
 #define BODY_STEP_BYTES 512
 
 /* FastCGI specification, section 8. */
-enum { FCGI_VERSION_1 = 1, FCGI_KEEP_CONN = 1, FCGI_END_REQUEST = 3, FCGI_STDOUT = 6 };
+enum {
+	FCGI_VERSION_1 = 1,
+	FCGI_KEEP_CONN = 1,
+	FCGI_END_REQUEST = 3,
+	FCGI_STDOUT = 6,
+	FCGI_STDERR = 7
+};
 
 #define RECORD_HEADER_BYTES 8
 
@@ -137,6 +143,18 @@ static void fill_request(struct http_request *request, char **params)
 		request->body_state = state;
 }
 
+/* Takes no memory. The beginning of a request (specification section 5.1) has its id, and a flag in
+ * its body. */
+static struct responder *refuse(const unsigned char *bytes, int reply_fd)
+{
+	refusing = (struct responder){
+		.fcgi.requestId = bytes[2] << 8 | bytes[3],
+		.reply_fd = reply_fd,
+		.is_kept = bytes[RECORD_HEADER_BYTES + 2] & FCGI_KEEP_CONN,
+	};
+	return &refusing;
+}
+
 struct responder *responder_open(struct responder_feed *feed, unsigned char *bytes,
 				 const struct gate *gate, int reply_fd,
 				 struct http_request *request)
@@ -145,14 +163,14 @@ struct responder *responder_open(struct responder_feed *feed, unsigned char *byt
 	bool has_body = request->body_state == HTTP_BODY_WHOLE;
 
 	if (!responder)
-		return NULL;
+		return refuse(bytes, reply_fd);
 	if (!feed_records(feed, bytes, gate, has_body) || !read_params(&responder->fcgi, feed) ||
 	    (has_body && !read_body(&responder->fcgi, &request->body))) {
 		/* What is left in the pipe must not become part of the next request. */
 		responder_close(responder);
 		responder_feed_close(feed);
 		open_pipe(feed);
-		return NULL;
+		return refuse(bytes, reply_fd);
 	}
 	/* 17 KB that hold the password, and that a login in flight need not keep. */
 	FCGX_FreeStream(&responder->fcgi.in);
@@ -164,15 +182,9 @@ struct responder *responder_open(struct responder_feed *feed, unsigned char *byt
 	return responder;
 }
 
-/* The beginning of a request (specification section 5.1): its id, and a flag in the body. */
-struct responder *responder_refuse(const unsigned char *bytes, int reply_fd)
+bool responder_is_refusal(const struct responder *responder)
 {
-	refusing = (struct responder){
-		.fcgi.requestId = bytes[2] << 8 | bytes[3],
-		.reply_fd = reply_fd,
-		.is_kept = bytes[RECORD_HEADER_BYTES + 2] & FCGI_KEEP_CONN,
-	};
-	return &refusing;
+	return responder == &refusing;
 }
 
 bool responder_is_kept(const struct responder *responder)
@@ -249,6 +261,14 @@ bool responder_write(const struct responder *responder, const struct http_exchan
 	const struct msghdr message = {.msg_iov = reply.parts, .msg_iovlen = reply.count};
 	return sendmsg(responder->reply_fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL) ==
 	       (ssize_t)reply.bytes;
+}
+
+void responder_ask_to_close(int fd)
+{
+	static const unsigned char end_of_stderr[RECORD_HEADER_BYTES] = {FCGI_VERSION_1,
+									 FCGI_STDERR, 0, 1};
+
+	send(fd, end_of_stderr, sizeof(end_of_stderr), MSG_DONTWAIT | MSG_NOSIGNAL);
 }
 
 void responder_close(struct responder *responder)

@@ -28,16 +28,16 @@ void responder_feed_close(struct responder_feed *feed);
  * Reads one request from bytes, at which the gate has looked; two of them are changed. Fills in
  * request, whose texts belong to the responder. On entry request->body_state says what is known of
  * the body: only if it is HTTP_BODY_WHOLE is it read, and compared with CONTENT_LENGTH. The reply
- * will go to reply_fd, which stays the caller's. NULL without memory, or if libfcgi refuses what
- * the gate has let through.
+ * will go to reply_fd, which stays the caller's. Never NULL: without memory, or if libfcgi refuses
+ * what the gate has let through, it gives a refusal, of which there is one until it is closed, and
+ * by which a reply can be written all the same.
  */
 struct responder *responder_open(struct responder_feed *feed, unsigned char *bytes,
 				 const struct gate *gate, int reply_fd,
 				 struct http_request *request);
 
-/* For a request that responder_open() has not taken: one to write a reply by, which takes no
- * memory. There is one, until it is closed. */
-struct responder *responder_refuse(const unsigned char *bytes, int reply_fd);
+/* Whether it is the one that stands for a request which was not taken. */
+bool responder_is_refusal(const struct responder *responder);
 
 /* Whether the web server asked for the connection to stay open (FCGI_KEEP_CONN). */
 bool responder_is_kept(const struct responder *responder);
@@ -46,6 +46,11 @@ bool responder_is_kept(const struct responder *responder);
  * if the peer does not take it whole. */
 bool responder_write(const struct responder *responder, const struct http_exchange *x,
 		     struct buf *head);
+
+/* Has the web server close a connection. The end of an error stream that held nothing makes it do
+ * so where the connection is idle (nginx takes any byte there for an end), and says nothing new
+ * where a request is on its way, which can then be served. */
+void responder_ask_to_close(int fd);
 
 /* Releases; writes nothing. NULL is allowed. */
 void responder_close(struct responder *responder);
