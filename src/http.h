@@ -77,6 +77,7 @@ struct http_exchange {
 		*upstream_error; /* a constant from oauth.c, never upstream's own text; or NULL */
 	unsigned ignored_fields; /* client_id, scope and the like in the body */
 	bool is_off_contract;    /* upstream said 200 and an error: logged as UPSTREAM_CONTRACT */
+	bool is_starved;         /* memory was refused meanwhile: a fault may be our own */
 	char note[320];          /* detail for the log line, without secrets; "" for none */
 	bool is_abandoned;       /* the client went away: no reply is written */
 	/* The gateway's: turns the outcome into a reply. To be called by whoever decides it. */

@@ -81,6 +81,7 @@ static enum fault read_grant(struct http_exchange *x, const struct upstream_answ
 	if (verdict.fault == FAULT_NO_MEMORY) {
 		verdict.fault = FAULT_UPSTREAM_LOST;
 		verdict.hint = "no memory for the token";
+		x->is_starved = true;
 	}
 	return take_verdict(x, &verdict, answer);
 }
@@ -104,6 +105,7 @@ static void take_traits(struct http_exchange *x, const struct upstream_answer *a
 	x->phases = answer->phases;
 	x->phases.queue_us += queued_us;
 	x->upstream_status = answer->status;
+	x->is_starved = answer->is_starved;
 	if (answer->fault != FAULT_NONE)
 		snprintf(x->note, sizeof(x->note), "%s", answer->note);
 }
@@ -199,6 +201,15 @@ static enum breaker_news read_news(enum fault fault, const char *error)
 	}
 }
 
+/* Of what may have come of our own want of memory there is none. */
+static enum breaker_news news_of(const struct http_exchange *x, enum fault fault)
+{
+	enum breaker_news news = read_news(fault, x->upstream_error);
+	bool is_bad = news == BREAKER_DOWN || news == BREAKER_DOUBTFUL;
+
+	return is_bad && x->is_starved ? BREAKER_NO_NEWS : news;
+}
+
 /* note: how it was found out, if no other line tells it; or NULL. */
 static void log_turn(const struct session *session, enum breaker_turn turn, const char *note)
 {
@@ -282,7 +293,7 @@ static void on_probe_answer(void *context, struct upstream_answer *answer)
 
 	take_traits(probe, answer);
 	fault = read_grant(probe, answer);
-	news = read_news(fault, probe->upstream_error);
+	news = news_of(probe, fault);
 	log_turn(session,
 		 breaker_end_probe(&session->breaker, news, fault, probe->reply.retry_after_s,
 				   loop_clock_us()),
@@ -321,9 +332,8 @@ static void send_probe(struct session *session)
 static void hear(struct http_exchange *x, enum fault fault)
 {
 	struct session *session = x->session;
-	enum breaker_turn turn =
-		breaker_hear(&session->breaker, read_news(fault, x->upstream_error), fault,
-			     x->asked_us, loop_clock_us());
+	enum breaker_turn turn = breaker_hear(&session->breaker, news_of(x, fault), fault,
+					      x->asked_us, loop_clock_us());
 
 	log_turn(session, turn, NULL);
 	if (turn == BREAKER_DOUBTS)

@@ -24,6 +24,7 @@ struct upstream;
 struct upstream_answer {
 	enum fault fault; /* FAULT_NONE: an answer came, whatever it says; the rest is valid */
 	long status;
+	bool is_starved;        /* memory was refused meanwhile: the fault may be our own */
 	bool is_html;           /* its Content-Type is */
 	unsigned retry_after_s; /* clamped; 0: no such header */
 	struct secret body;     /* the callback may take it by secret_move(); else wiped after it */

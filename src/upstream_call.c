@@ -239,6 +239,8 @@ void upstream_call_judge(struct call *call, CURL *easy, CURLcode code)
 	}
 	answer->retry_after_s = read_retry_after(call->headers.retry_after);
 	answer->fault = upstream_call_classify(call, code);
+	answer->is_starved =
+		code == CURLE_OUT_OF_MEMORY || memory_refusals() != call->refusals_before;
 	if (answer->fault == FAULT_NONE)
 		note_answer(call);
 	else
