@@ -67,6 +67,9 @@ def certificate(stage):
 
 
 def workers_killed(stage):
+    """With some logins under way in each, at all times."""
+    stage.tokens.behave("slow")
+
     def kill():
         os.kill(stage.workers[0], signal.SIGKILL)
 
@@ -144,7 +147,7 @@ SCENES = {
                      is_felt=False),
     "files": Scene("260 descriptors a worker", calm, wrapper=few_files, is_felt=False),
     "names": Scene("the name server falls silent", names, wrapper=own_name_server, host=NAME,
-                   around=name_server),
+                   around=name_server, versions=("HTTP/2",)),  # there is one address for it
     "memory": Scene("the workers get 64 KiB more than they have", memory,
                     may_lack="a login whose end finds no memory gets nginx's 502", is_felt=False),
 }

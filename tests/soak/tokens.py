@@ -37,6 +37,7 @@ def http1_behaviours(timeout_s):
     return {
         "token": http1.token(),
         "silence": http1.silence,
+        "slow": http1.after(0.1 * timeout_s, http1.token()),
         "late": http1.after(0.8 * timeout_s, http1.token()),
         "too late": http1.after(1.2 * timeout_s, http1.token()),
         "reset": http1.reset,
@@ -51,6 +52,7 @@ def http2_behaviours(timeout_s):
     return {
         "token": http2.token(),
         "silence": http2.silence,
+        "slow": _later(0.1 * timeout_s, http2.token()),
         "late": _later(0.8 * timeout_s, http2.token()),
         "too late": _later(1.2 * timeout_s, http2.token()),
         "reset": http2.reset_connection,
@@ -63,7 +65,7 @@ def http2_behaviours(timeout_s):
 
 
 BEHAVIOURS = {"HTTP/1.1": http1_behaviours, "HTTP/2": http2_behaviours}
-GARBLED = "garbled"
+GARBLED, PROBE = "garbled", "probe"
 SERVERS = {"HTTP/1.1": http1.Upstream, "HTTP/2": http2.Http2Upstream}
 
 
@@ -137,8 +139,9 @@ class Tokens:
 
 
 def _user(request):
-    """Whose login it is; GARBLED: nobody's."""
+    """Whose login it is; PROBE: nobody's, but the program's own question; GARBLED: neither."""
     try:
-        return parse_qs(request.body.decode("ascii"), strict_parsing=True)["username"][0]
+        form = parse_qs(request.body.decode("ascii"), strict_parsing=True)
+        return PROBE if "refresh_token" in form else form["username"][0]
     except (ValueError, KeyError):
         return GARBLED
