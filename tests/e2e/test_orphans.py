@@ -198,19 +198,20 @@ def test_cgi(authority, number, answer, event):
 
 
 def test_with_the_real_authorization_server(folder, authority, dot):
-    """The token that was thrown away is dead: its revocation was asked for, and granted. So with
-    the reply to a login that was finished, and found nobody any more."""
+    """The token that was thrown away is dead: its revocation was asked for, and granted."""
     before = dot.count_requests("POST /auth/revoke_token/ 200")
     with Service(folder, authority, token_url=dot.token_url) as service:
         left = 0
-        # The server answers at once: the client leaves right away, and may still be too late.
-        for _ in range(20):
+        # The server answers at once: the client leaves right away, and may still be too late. One
+        # by one, since many at once are a fault of the server's now and then, and no token.
+        for _ in range(5):
             login = fastcgi.Request(fastcgi.login_json("alice", "Down the Rabbit-Hole 42"))
             with service.connect() as connection:
                 connection.send(login.encode())
-            left += service.program.log_for(login.id)["event"] == "client_abort"
+            if service.program.log_for(login.id)["event"] == "client_abort":
+                service.program.wait_for_event("orphan_revoked", login=login.id)
+                left += 1
         assert left > 0
-        service.program.wait_for_event("orphan_revoked", count=left)
-    wait_until(lambda: dot.count_requests("POST /auth/revoke_token/ 200")
-               == before + service.program.counts["orphan_revoked"], 5,
-               "the revocations in the authorization server's log")
+        wait_until(lambda: dot.count_requests("POST /auth/revoke_token/ 200")
+                   == before + service.program.counts["orphan_revoked"], 5,
+                   "the revocations in the authorization server's log")
