@@ -12,6 +12,7 @@
 #include "ceilings.h"
 #include "config.h"
 #include "fuzz.h"
+#include "settings.h"
 #include "settings_text.h"
 
 /* A word that the seeds have in secrets, and that nobody may see. */
@@ -76,26 +77,30 @@ static struct span without(struct span span, size_t len)
 	return (struct span){span.at + len, span.len - len};
 }
 
-/* Whether a message may repeat the value of a setting of this name. Those of all others may hold
- * the secret, and so may a name that is none. */
+static bool is_setting(struct span name)
+{
+	for (enum setting_id id = 0; id < SETTING_COUNT; id++) {
+		if (is(name, settings[id].name))
+			return true;
+	}
+	return is(name, "DOCUMENT_ROOT") || is(name, "CREDENTIALS_DIRECTORY");
+}
+
+/* Whether a message may repeat the value of a setting of this name. These few may hold a password
+ * by mistake, and so may a name that is none. */
 static bool is_value_repeated(struct span name)
 {
-	static const char *const repeated[] = {
-		"BAKRYPT_NETWORK",         "BAKRYPT_SCOPE",
-		"BAKRYPT_CA_FILE",         "BAKRYPT_CLIENT_SECRET_FILE",
-		"BAKRYPT_TIMEOUT_MS",      "BAKRYPT_CONNECT_TIMEOUT_MS",
-		"BAKRYPT_MAX_IN_FLIGHT",   "BAKRYPT_LOG_LEVEL",
-		"BAKRYPT_ALLOWED_ORIGINS", "DOCUMENT_ROOT",
-		"CREDENTIALS_DIRECTORY",
-	};
+	static const char *const kept[] = {"BAKRYPT_CLIENT_SECRET", "BAKRYPT_CLIENT_ID",
+					   "BAKRYPT_TOKEN_URL", "BAKRYPT_REVOKE_URL",
+					   "BAKRYPT_PROXY"};
 
 	while (begins(name, "REDIRECT_"))
 		name = without(name, strlen("REDIRECT_"));
-	for (size_t i = 0; i < sizeof(repeated) / sizeof(repeated[0]); i++) {
-		if (is(name, repeated[i]))
-			return true;
+	for (size_t i = 0; i < sizeof(kept) / sizeof(kept[0]); i++) {
+		if (is(name, kept[i]))
+			return false;
 	}
-	return false;
+	return is_setting(name);
 }
 
 /* Whether a message may repeat a name that is none: not if it looks like that of the secret with
@@ -172,6 +177,7 @@ static void write_settings(const struct config *config, FILE *out)
 	fprintf(out, "BAKRYPT_CLIENT_SECRET='%s'\n", secret_str(&config->client_secret));
 	fprintf(out, "BAKRYPT_SCOPE=\"%s\"\nBAKRYPT_PROXY=%s\n", config->scope, config->proxy);
 	fprintf(out, "BAKRYPT_ALLOWED_ORIGINS='%s'\n", config->allowed_origins);
+	fprintf(out, "BAKRYPT_SANDBOX=%s\n", config->is_sandboxed ? "on" : "off");
 	fprintf(out, "BAKRYPT_CONNECT_TIMEOUT_MS=%ld\n", config->connect_timeout_ms);
 	fprintf(out, "BAKRYPT_TIMEOUT_MS = %ld\n", config->timeout_ms);
 	fprintf(out, "# a comment\n\nBAKRYPT_MAX_IN_FLIGHT=%ld\r\n", config->max_in_flight);
@@ -188,6 +194,7 @@ static void hold_same(const struct config *a, const struct config *b)
 	HOLD(secret_equals(&a->client_secret, &b->client_secret));
 	HOLD(a->connect_timeout_ms == b->connect_timeout_ms && a->timeout_ms == b->timeout_ms);
 	HOLD(a->max_in_flight == b->max_in_flight && a->log_level == b->log_level);
+	HOLD(a->is_sandboxed == b->is_sandboxed);
 }
 
 /* Settings that were taken are taken again from a file of them. */
