@@ -13,6 +13,7 @@
  *	s  the program is stopping
  *	b, o  the settings are bad, or there are too many logins
  *	h, f  half a minute, or five seconds pass before it
+ *	w  whoever waits for a probe of the token server has waited long enough before it
  *
  * Behind them, a line each: Origin, Sec-Fetch-Site, Host.
  */
@@ -62,7 +63,8 @@ struct request {
 struct upstream_stub_call {
 	TAILQ_ENTRY(upstream_stub_call) entry;
 	upstream_done *done;
-	struct request *request;
+	void *context;
+	struct request *request; /* NULL: a probe, which is the session's */
 };
 
 static struct {
@@ -72,9 +74,12 @@ static struct {
 	struct gateway gateway;
 	struct request requests[REQUESTS_MAX];
 	TAILQ_HEAD(, upstream_stub_call) calls;
+	const struct request *current; /* the one that was served last */
+	struct loop_timer *timer;      /* NULL: it is not set */
+	bool is_probe_answered;        /* a probe's answer is being told */
 	uint64_t clock_us;
-	size_t lines; /* of the log: one per request, and those of orphans */
-	size_t orphan_lines;
+	size_t lines; /* of the log: one per request, and others */
+	size_t other_lines;
 	bool is_marked;           /* one of the words is where it may be repeated */
 	bool is_token_a_password; /* upstream has sent a password back as a token */
 } t;
@@ -86,20 +91,28 @@ uint64_t loop_clock_us(void)
 	return t.clock_us;
 }
 
-/* For the breaker, which is not there. */
+/* The session's, for whoever waits for a probe. */
 void loop_timer_set(struct loop *loop, struct loop_timer *timer, uint64_t delay_ms)
 {
 	(void)loop;
-	(void)timer;
-	(void)delay_ms;
-	HOLD(false);
+	HOLD(!t.timer && delay_ms == PROBE_WAIT_MS);
+	t.timer = timer;
 }
 
 void loop_timer_cancel(struct loop *loop, struct loop_timer *timer)
 {
 	(void)loop;
-	(void)timer;
-	HOLD(false);
+	HOLD(!t.timer || t.timer == timer);
+	t.timer = NULL;
+}
+
+static void fire_timer(void)
+{
+	struct loop_timer *timer = t.timer;
+
+	t.timer = NULL;
+	if (timer)
+		timer->on_fire(timer);
 }
 
 static bool is_marked(const void *data, size_t len)
@@ -121,7 +134,7 @@ static void hold_line(const char *line, size_t len)
 	const char *level = cJSON_GetStringValue(cJSON_GetObjectItem(tree, "level"));
 	HOLD(event && log_level_by_name(level) >= 0);
 	t.lines++;
-	t.orphan_lines += strncmp(event, "orphan_", 7) == 0;
+	t.other_lines += strncmp(event, "orphan_", 7) == 0 || strncmp(event, "breaker_", 8) == 0;
 	cJSON_Delete(tree);
 }
 
@@ -189,8 +202,11 @@ static void answer_next(void)
 	if (body.len > ANSWER_MAX_BYTES)
 		body.len = ANSWER_MAX_BYTES;
 	fuzz_fill(&answer.body, ANSWER_MAX_BYTES, body.data, body.len);
-	call->request->is_waiting = false;
-	call->done(&call->request->x, &answer);
+	if (call->request)
+		call->request->is_waiting = false;
+	t.is_probe_answered = !call->request;
+	call->done(call->context, &answer);
+	t.is_probe_answered = false;
 	secret_clear(&answer.body);
 	free(note.data);
 	free(body.data);
@@ -276,22 +292,38 @@ static void hold_origin(const struct http_request *request)
 		HOLD(strncasecmp(origin, "http", 4) == 0 && strcasestr(origin, "://") && *host);
 }
 
+/* While the token server is left alone, nothing of a user's goes there, but for what a probe has
+ * let through. */
+static void hold_breaker(const char *url)
+{
+	if (t.session.breaker.is_open && strcmp(url, TOKEN_URL) == 0)
+		HOLD(t.is_probe_answered);
+}
+
 void upstream_post(struct upstream *upstream, const char *url, struct secret *body,
 		   upstream_done *done, void *context)
 {
-	struct request *request = CONTAINER(context, struct request, x);
+	bool is_probe = context == &t.session;
+	struct request *request = is_probe ? NULL : CONTAINER(context, struct request, x);
 	struct upstream_stub_call *call = calloc(1, sizeof(*call));
 
 	(void)upstream;
-	HOLD(call && !request->is_waiting);
-	if (strcmp(request->texts[METHOD].data, "POST") == 0)
-		hold_origin(&request->x.request);
+	HOLD(call);
 	hold_message(url, body);
+	if (is_probe) {
+		HOLD(t.session.breaker.is_probing && strcmp(url, TOKEN_URL) == 0);
+		HOLD(!fuzz_has(secret_str(body), secret_len(body), PASSWORD_MARK));
+	} else {
+		HOLD(!request->is_waiting);
+		if (strcmp(request->texts[METHOD].data, "POST") == 0)
+			hold_origin(&request->x.request);
+		hold_breaker(url);
+		request->is_waiting = true;
+	}
 	secret_clear(body);
-	*call = (struct upstream_stub_call){.done = done, .request = request};
-	request->is_waiting = true;
+	*call = (struct upstream_stub_call){.done = done, .context = context, .request = request};
 	TAILQ_INSERT_TAIL(&t.calls, call, entry);
-	if (!flows(request, 'p'))
+	if (!flows(t.current, 'p'))
 		answer_all();
 }
 
@@ -502,16 +534,25 @@ static void read_request(struct request *request)
 	request->x.request.client = request->texts[REQUEST_ID].data;
 }
 
+/* It waits for upstream's answer, or for a probe's. */
+static bool is_under_way(const struct request *request)
+{
+	return request->is_waiting || t.session.waiter == &request->x;
+}
+
 static void serve(struct request *request)
 {
 	read_request(request);
+	t.current = request;
+	if (flows(request, 'w'))
+		fire_timer();
 	if (flows(request, 'd'))
 		answer_all();
 	set_gateway(request);
 	request->x.arrived_us = t.clock_us;
 	gateway_serve(&t.gateway, &request->x);
-	HOLD(request->finishes == !request->is_waiting);
-	if (request->is_waiting && flows(request, 'a'))
+	HOLD(request->finishes == !is_under_way(request));
+	if (is_under_way(request) && flows(request, 'a'))
 		gateway_abandon(&request->x);
 	else if (request->finishes == 1 && flows(request, 't')) {
 		bool is_taken_back = gateway_take_back(&request->x);
@@ -537,8 +578,8 @@ static void set_up(void)
 				   .scope = scope,
 				   .allowed_origins = origins};
 	fuzz_fill(&t.config.client_secret, SECRET_MAX_BYTES, CLIENT_SECRET, strlen(CLIENT_SECRET));
-	/* Without its breaker, whose probes nobody sent. */
-	session_open(&t.session, &t.config, NULL, NULL);
+	/* Never looked into: what the session asks of a loop is here. */
+	session_open(&t.session, &t.config, NULL, (struct loop *)(void *)&t.session);
 	t.gateway.session = &t.session;
 	t.clock_us = 1;
 	log_set_level(LOG_DEBUG);
@@ -555,6 +596,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	while (!flows(&t.requests[count++], 'e') && count < REQUESTS_MAX &&
 	       t.input.at < t.input.end);
 	answer_all();
+	HOLD(!t.session.waiter && !t.timer);
+	session_close(&t.session);
 	for (size_t i = 0; i < count; i++) {
 		struct request *request = &t.requests[i];
 
@@ -564,7 +607,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 			free(request->texts[j].data);
 		free(request->flow.data);
 	}
-	HOLD(t.lines - t.orphan_lines == count);
+	HOLD(t.lines - t.other_lines == count);
 	secret_clear(&t.config.client_secret);
 	return 0;
 }

@@ -5,7 +5,7 @@ import pytest
 
 from fuzz import targets
 
-FILES_MAX = 128
+FILES_MAX = 160
 FILE_MAX_BYTES = 8192
 
 
