@@ -468,6 +468,8 @@ static bool start_libcurl(void)
 {
 	bool is_started;
 
+	/* It would write the keys of every TLS session there. */
+	unsetenv("SSLKEYLOGFILE");
 	memory_lend();
 	is_started = curl_global_init(CURL_GLOBAL_DEFAULT) == 0;
 	if (!memory_has_lent())
@@ -501,8 +503,6 @@ struct upstream *upstream_open(struct loop *loop, const struct config *config, l
 			     "install Debian's libcurl4";
 		goto fail;
 	}
-	/* libcurl would write the keys of every TLS session there. */
-	unsetenv("SSLKEYLOGFILE");
 	/* No Expect:, which would cost a round trip. CURLOPT_USERAGENT prints its text twice for
 	 * each request, a byte at a time: 3000 instructions. */
 	upstream->headers = curl_slist_append(NULL, "Accept: application/json");
