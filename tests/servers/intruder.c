@@ -6,7 +6,6 @@
  * $INTRUDER_IS_PARENT: in the process that waits for signals, not in one that waits for
  * descriptors.
  */
-#define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>

@@ -16,7 +16,8 @@ SOURCE = pathlib.Path(__file__).with_suffix(".c")
 def library(folder):
     """Builds it in the folder, once."""
     path = pathlib.Path(folder) / "intruder.so"
-    subprocess.run(["cc", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC", "-o", path, SOURCE],
+    subprocess.run(["cc", "-Wall", "-Wextra", "-Werror", "-D_GNU_SOURCE", "-shared", "-fPIC",
+                    "-o", path, SOURCE],
                    check=True)
     return path
 

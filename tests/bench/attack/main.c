@@ -65,9 +65,11 @@ static void fail(const char *what)
 static void read_file(const char *path)
 {
 	FILE *file = fopen(path, "rb");
-	long len;
+	long len = -1;
 
-	if (!file || fseek(file, 0, SEEK_END) < 0 || (len = ftell(file)) < 0)
+	if (file && fseek(file, 0, SEEK_END) == 0)
+		len = ftell(file);
+	if (len < 0)
 		fail(path);
 	rewind(file);
 	t.len = (size_t)len;
