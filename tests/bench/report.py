@@ -171,8 +171,9 @@ def hostile_lines(found):
             f"**{number(middle(lambda x: x.p99_ratio), 2)}**",
             faults(figures.add_faults(each.faults for result in rounds
                                       for each in (result.quiet, result.attacked)))))
+    count = max(map(len, found.values()))
     return [*lines, "", f"Logins at {table.RATE} a second by way of nginx, quiet and attacked in "
-                        "turn; medians, and ratios within a round. FastCGI: on the program's own "
+                        f"turn; medians and ratios of {count} round{'s' if count > 1 else ''}. FastCGI: on the program's own "
                         "socket; HTTP: on nginx. CPU is in seconds of each second. Attackers have "
                         "the lowest priority there is (nice 19)."]
 

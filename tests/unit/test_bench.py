@@ -202,6 +202,8 @@ def test_a_login_under_attack_is_relative_to_the_quiet_moments_of_its_round():
     assert lines[2] == ("| logins byte by byte, FastCGI | 1,000 | 1,000 | 2.0 | 0.10 | 0.30 | 0.20 "
                         "| 1.00 | 1.00 | 1.00 | 4.00 | 16.00 | **3.00** | 2 (502: 2) |")
     assert lines[0].count("|") == lines[1].count("|") == lines[2].count("|")
+    assert "of 3 rounds." in lines[-1]
+    assert "of 1 round." in report.hostile_lines({attack: rounds[:1]})[-1]
 
 
 def test_no_attack_is_measured_twice():
