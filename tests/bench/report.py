@@ -174,8 +174,8 @@ def hostile_lines(found):
     count = max(map(len, found.values()))
     return [*lines, "", f"Logins at {table.RATE} a second by way of nginx, quiet and attacked in "
                         f"turn; medians and ratios of {count} round{'s' if count > 1 else ''}. "
-                        "FastCGI: on the program's own socket; HTTP: on nginx. CPU is in seconds of each second. Attackers have "
-                        "the lowest priority there is (nice 19)."]
+                        "FastCGI: on the program's own socket; HTTP: on nginx. CPU is in seconds "
+                        "of each second. Attackers have the lowest priority there is (nice 19)."]
 
 
 def idle_lines(found):
