@@ -1,5 +1,8 @@
 #include "memory.h"
 
+#ifdef __x86_64__
+#include <immintrin.h>
+#endif
 #include <link.h>
 #include <malloc.h>
 #include <stddef.h>
@@ -12,6 +15,16 @@
 #include <unistd.h>
 
 #include "ceilings.h"
+
+/* Deeper than the program and its libraries ever are, and less than the gap that the kernel keeps
+ * below a stack (1 MB, stack_guard_gap): nothing else is there. */
+#define STACK_MAX_BYTES ((size_t)512 * 1024)
+
+#ifdef __x86_64__
+#define PAGE_MAX_BYTES ((size_t)4096)
+#else
+#define PAGE_MAX_BYTES ((size_t)65536)
+#endif
 
 /* The sanitizers bring an allocator of their own, and read the process by ptrace. */
 #if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
@@ -212,6 +225,59 @@ void memory_kept_free(char *kept, size_t bytes)
 bool memory_kept_lock(const char *kept, size_t bytes)
 {
 	return mlock(kept, whole_pages(bytes)) == 0;
+}
+
+/* The pages below the one that is in use go back to the kernel: a write would touch them all. */
+static __attribute__((noinline)) void discard_deep_stack(void)
+{
+	char *end = __builtin_frame_address(0);
+
+	end -= (uintptr_t)end % page_bytes() + page_bytes();
+	madvise(end - STACK_MAX_BYTES, STACK_MAX_BYTES, MADV_DONTNEED);
+}
+
+static __attribute__((noinline)) void wipe_near_stack(void)
+{
+	char frame[3 * PAGE_MAX_BYTES];
+
+	explicit_bzero(frame, sizeof(frame));
+}
+
+#ifdef __x86_64__
+
+/* As the processor sets itself up: all zero, but for two control words of rounding and faults
+ * (Intel 64 and IA-32 Architectures Software Developer's Manual, volume 1, 10.5.1 and 13.4). */
+static const struct {
+	_Alignas(64) uint16_t x87_control;
+	uint8_t zeros[22];
+	uint32_t mxcsr;
+	uint8_t more_zeros[4096 - 28];
+} initial_registers = {.x87_control = 0x037f, .mxcsr = 0x1f80};
+
+/* SSE, the upper halves of AVX, and AVX-512's three parts: those that there are. */
+#define VECTOR_REGISTERS 0xe6
+
+static __attribute__((noinline, target("xsave"))) void clear_vector_registers(void)
+{
+	_fxrstor64((void *)&initial_registers);
+	if (__builtin_cpu_supports("avx"))
+		_xrstor64((void *)&initial_registers, VECTOR_REGISTERS);
+}
+
+#else
+
+/* Other processors' are left as they are. */
+static void clear_vector_registers(void)
+{
+}
+
+#endif
+
+void memory_wipe_remains(void)
+{
+	discard_deep_stack();
+	wipe_near_stack();
+	clear_vector_registers();
 }
 
 /* Pages of a library or the program itself that are only read: the kernel has them in its cache,

@@ -386,7 +386,7 @@ static void drop_connections(struct upstream *upstream)
 }
 
 /* Nothing to do for a while: drop the connections, which would be too old soon, and with them the
- * buffers of TLS and HTTP/2 that still hold the last logins. */
+ * buffers of TLS and HTTP/2 that still hold the last logins; then what all that has left behind. */
 static void on_idle(struct loop_timer *timer)
 {
 	struct upstream *upstream = CONTAINER(timer, struct upstream, idle_timer);
@@ -397,6 +397,7 @@ static void on_idle(struct loop_timer *timer)
 	}
 	drop_spares(upstream);
 	drop_connections(upstream);
+	memory_wipe_remains();
 	memory_trim();
 }
 
