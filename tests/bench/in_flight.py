@@ -4,7 +4,7 @@ connections. And bursts: all at once.
 import dataclasses
 import resource
 
-from bench import load, others, ours, tree, upstream
+from bench import figures, load, others, ours, tree, upstream
 
 OTHER_FILES = 600  # descriptors that are for no login in flight
 DOOR_SHARE = 5 / 8  # of the program's descriptors: for the web server's connections
@@ -46,12 +46,14 @@ class Case:
 
 @dataclasses.dataclass(frozen=True)
 class Flight:
-    """What came of a case. cpu_per_1000: CPU seconds per 1000 logins, once all clients were at it;
-    upstream_busy: the token server's CPU seconds in each second; rss_per_login: bytes of the
-    program alone that each login in flight added at most."""
+    """What came of a case. cpu_per_1000: CPU seconds per 1000 logins, once all clients were at it,
+    of program and web server; program_per_1000: of it the program's; upstream_busy: the token
+    server's CPU seconds in each second; rss_per_login: bytes of the program alone that each login
+    in flight added at most."""
     case: Case
     outcome: load.Outcome
     cpu_per_1000: float
+    program_per_1000: float
     upstream_busy: float
     connections: int
     rss_per_login: float
@@ -65,9 +67,10 @@ class Flight:
 
 def cases_in_full():
     most = most_clients()
-    cases = [Case(OURS, clients, 0) for clients in (10, 100, 1000)]
-    for clients in (10, 100, 1000, 5000, most):
-        cases += [Case(FLOOR, clients, is_http2=False), Case(OURS, clients)]
+    cases = []
+    for delay_s, counts in ((0, (10, 100, 1000, most)), (0.3, (10, 100, 1000, 5000, most))):
+        for clients in counts:
+            cases += [Case(FLOOR, clients, delay_s, is_http2=False), Case(OURS, clients, delay_s)]
     cases += [Case(OURS, clients, is_http2=False) for clients in (1000, 5000)]
     cases += [Case(FLOOR, most, 3, is_http2=False), Case(OURS, most, 3)]
     return cases
@@ -89,17 +92,20 @@ def measure(place, case, seconds):
         marks = []
 
         def on_mark():
-            marks.append((subject.cpu_seconds(), tree.cpu_seconds(place.upstream.pid),
+            marks.append((subject.cpu_seconds(), tree.cpu_seconds(pid),
+                          tree.cpu_seconds(place.upstream.pid),
                           place.upstream.connections() - opened,
                           tree.peak_rss_bytes(pid) - idle_rss))
 
         outcome = load.closed(place, subject.port, clients=case.clients,
                               seconds=whole_waits(seconds, case.delay_s),
                               warm_s=max(2, 2 * case.delay_s), on_mark=on_mark)
-        (cpu_before, upstream_before, *_), (cpu_after, upstream_after, connections, rss) = marks
+        (*cpu_before, _, _), (*cpu_after, connections, rss) = marks
+        stack_s, program_s, upstream_s = (after - before for before, after
+                                          in zip(cpu_before, cpu_after))
         logins = outcome.logins
-        return Flight(case, outcome, 1000 * (cpu_after - cpu_before) / logins if logins else None,
-                      (upstream_after - upstream_before) / outcome.seconds,
+        return Flight(case, outcome, figures.ratio(1000 * stack_s, logins),
+                      figures.ratio(1000 * program_s, logins), upstream_s / outcome.seconds,
                       connections, rss / case.clients)
 
 

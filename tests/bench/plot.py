@@ -38,21 +38,26 @@ def draw_costs(kinds, result, path):
 
 
 def draw_flights(flights, path):
-    """CPU per login over the logins in flight: a line for each kind and delay."""
+    """CPU per login over the logins in flight: a line for each kind and delay, and a broken one for
+    the program alone."""
     lines = {}
     for flight in flights:
         if flight.case.delay_s > 1 or flight.cpu_per_1000 is None:
             continue
-        name = f"{flight.case.label}, {flight.case.delay_s * 1000:.0f} ms"
-        lines.setdefault(name, []).append((flight.case.clients, flight.cpu_per_1000))
-    figure, axes = pyplot.subplots(figsize=(8, 4))
-    for name, points in lines.items():
-        axes.plot(*zip(*sorted(points)), marker="o", label=name.replace("`", ""))
+        points = lines.setdefault((flight.case.kind, flight.case.label, flight.case.delay_s), [])
+        points.append((flight.case.clients, flight.cpu_per_1000, flight.program_per_1000))
+    figure, axes = pyplot.subplots(figsize=(8, 4.5))
+    for (kind, label, delay_s), points in lines.items():
+        clients, costs, parts = zip(*sorted(points))
+        name = f"{label.replace('`', '')}, {delay_s * 1000:.0f} ms"
+        drawn, = axes.plot(clients, costs, marker="o", label=name)
+        if issubclass(kind, ours.Ours):
+            axes.plot(clients, parts, marker=".", linestyle="--", color=drawn.get_color())
     axes.set_xscale("log")
     axes.set_ylim(bottom=0)
     axes.xaxis.set_major_formatter(ticker.FuncFormatter(lambda value, _: f"{value:,.0f}"))
     axes.set_xlabel("logins in flight")
-    axes.set_ylabel("CPU seconds per 1000 logins")
+    axes.set_ylabel("CPU seconds per 1000 logins\n(broken: the program alone)")
     axes.legend(frameon=False)
     _finish(figure, axes, path)
 

@@ -108,8 +108,8 @@ def flight_lines(flights):
     floors = {(flight.case.clients, flight.case.delay_s): flight.outcome.rate
               for flight in flights if flight.case.kind is in_flight.FLOOR}
     lines = head("what", "in flight", "upstream ms", "of the ideal rate", "of the floor's",
-                 "CPU s / 1000 logins", "the token server's cores", "p50 ms", "p99 ms",
-                 "RSS KiB / login", "TLS connections", "errors")
+                 "CPU s / 1000 logins", "of it the program's", "the token server's cores", "p50 ms",
+                 "p99 ms", "RSS KiB / login", "TLS connections", "errors")
     for flight in flights:
         case, outcome = flight.case, flight.outcome
         share = None if flight.of_ideal is None else 100 * flight.of_ideal
@@ -117,7 +117,7 @@ def flight_lines(flights):
         lines.append(line(
             case.label, number(case.clients), number(1000 * case.delay_s),
             number(share, 0, " %"), number(of_floor, 0, " %"), number(flight.cpu_per_1000, 3),
-            number(flight.upstream_busy, 2), number(outcome.p50_ms, 1), number(outcome.p99_ms, 1),
+            number(flight.program_per_1000, 3), number(flight.upstream_busy, 2), number(outcome.p50_ms, 1), number(outcome.p99_ms, 1),
             number(flight.rss_per_login / KIB, 1),
             number(flight.connections), faults(outcome.faults)))
     if in_flight.most_clients() < 10000:

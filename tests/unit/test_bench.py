@@ -65,7 +65,7 @@ def test_faults_add_up():
 def test_the_share_of_the_ideal_rate():
     def share(delay_s):
         case = in_flight.Case(ours.Ours, 1000, delay_s)
-        return in_flight.Flight(case, outcome_of(logins=3000, seconds=1.0), 0.1, 1, 1, 1).of_ideal
+        return in_flight.Flight(case, outcome_of(logins=3000, seconds=1.0), 0.1, 0.05, 1, 1, 1).of_ideal
     assert share(0.3) == pytest.approx(0.9)
     assert share(0) is None
 
@@ -186,7 +186,8 @@ def test_the_main_table():
 
 
 def test_a_rate_in_flight_is_relative_to_the_floors():
-    flights = [in_flight.Flight(in_flight.Case(kind, 1000), outcome_of(logins=logins), 0.1, 1, 1, 1)
+    flights = [in_flight.Flight(in_flight.Case(kind, 1000), outcome_of(logins=logins), 0.1, 0.05,
+                                1, 1, 1)
                for kind, logins in ((others.Floor, 4000), (ours.Ours, 3000))]
     cells = report.flight_lines(flights)[3].split(" | ")
     assert cells[3:5] == ["45 %", "75 %"]
