@@ -7,6 +7,7 @@ FastCGI socket, or nginx as HTTP clients.
 """
 import contextlib
 import dataclasses
+import os
 import signal
 import threading
 import time
@@ -91,8 +92,9 @@ class Site:
         """Nobody is there any more, and nothing is left of them."""
         wait_until(lambda: procfs.open_files(self.program.pid) <= self.files, IDLE_S + 15,
                    "the program has no connection")
-        wait_until(lambda: self.read_rss_kib() <= self.rss_kib + RSS_MORE_KIB, 15,
-                   "the program has given its memory back")
+        if os.environ.get("BAKRYPT_LOGIN_SANITIZED") != "1":  # its allocator keeps what it frees
+            wait_until(lambda: self.read_rss_kib() <= self.rss_kib + RSS_MORE_KIB, 15,
+                       "the program has given its memory back")
         assert self.program.stop() == 0
 
 

@@ -69,6 +69,9 @@ static void test_stack_holds_nothing_of_earlier_calls(void **state)
 	const char *frame = __builtin_frame_address(0);
 
 	(void)state;
+#ifdef __SANITIZE_ADDRESS__
+	skip(); /* between its frames there is room that none of them writes to */
+#endif
 	leave_marks(DEEP_BYTES);
 	assert_true(count_marks_below(frame, DEEP_BYTES + STEP_BYTES) > 1000);
 	memory_wipe_remains();
