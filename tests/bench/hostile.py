@@ -98,12 +98,12 @@ class Round:
 
 
 def argv(place, subject, attack, seconds):
-    """Nicer than all others, so that what is measured is the program's way with it, and not whose
-    turn it is on the processor."""
+    """Only where nobody else wants the processor (SCHED_IDLE), as if they had one of their own:
+    what is measured is the program's way with them, and not whose turn it is."""
     file = place.folder / "attack"
     file.write_bytes(attack.data)
     target = subject.port if attack.is_http else subject.program.target
-    return ["nice", "-n", "19", place.build / "attack", target, file, attack.piece,
+    return ["chrt", "--idle", "0", place.build / "attack", target, file, attack.piece,
             attack.connections, attack.rate, seconds, attack.mode]
 
 

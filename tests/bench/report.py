@@ -117,7 +117,8 @@ def flight_lines(flights):
         lines.append(line(
             case.label, number(case.clients), number(1000 * case.delay_s),
             number(share, 0, " %"), number(of_floor, 0, " %"), number(flight.cpu_per_1000, 3),
-            number(flight.program_per_1000, 3), number(flight.upstream_busy, 2), number(outcome.p50_ms, 1), number(outcome.p99_ms, 1),
+            number(flight.program_per_1000, 3), number(flight.upstream_busy, 2),
+            number(outcome.p50_ms, 1), number(outcome.p99_ms, 1),
             number(flight.rss_per_login / KIB, 1),
             number(flight.connections), faults(outcome.faults)))
     if in_flight.most_clients() < 10000:
@@ -175,7 +176,8 @@ def hostile_lines(found):
     return [*lines, "", f"Logins at {table.RATE} a second by way of nginx, quiet and attacked in "
                         f"turn; medians and ratios of {count} round{'s' if count > 1 else ''}. "
                         "FastCGI: on the program's own socket; HTTP: on nginx. CPU is in seconds "
-                        "of each second. Attackers have the lowest priority there is (nice 19)."]
+                        "of each second. Attackers run only where nobody else wants the processor "
+                        "(SCHED_IDLE)."]
 
 
 def idle_lines(found):
