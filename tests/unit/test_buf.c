@@ -353,8 +353,8 @@ static struct mapping find_mapping(const char *at, bool is_end)
 	return found;
 }
 
-/* The sanitizer puts an mlock() that does nothing in the place of glibc's. */
-#ifdef __SANITIZE_ADDRESS__
+/* The sanitizers put an mlock() that does nothing in the place of glibc's. */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 #define CAN_LOCK false
 #else
 #define CAN_LOCK true
