@@ -29,7 +29,7 @@ def opening(build):
 def run(options):
     names = options.parts or (parts.IN_QUICK if options.quick else parts.ALL)
     plan = parts.QUICK if options.quick else parts.FULL
-    build = program.ROOT / os.environ.get("BAKRYPT_LOGIN_BUILD", "build") / "bench"
+    build = prepare.folder()
     prepare.prepare(build, say)
     machine.allow_many_files(say)
     lines = opening(build)

@@ -9,6 +9,9 @@ from bench import upstream
 from bench.subjects import Subject
 
 PEERS = pathlib.Path(__file__).resolve().parent / "peers"
+MODULES = "/usr/lib/nginx/modules"
+LUA_MODULES = (f"load_module {MODULES}/ndk_http_module.so;\n"
+               f"load_module {MODULES}/ngx_http_lua_module.so;\n")
 IDLE_UPSTREAM_CONNECTIONS = 16384  # that nginx keeps: as many as it ever has
 THREADS = 16
 
@@ -49,7 +52,7 @@ class Lua(Subject):
     def open(self):
         self.port = ports.free_port()
         options = self.nginx_options()
-        options["main"] += upstream.LUA_MODULES
+        options["main"] += LUA_MODULES
         source = folders.copy_for_web(PEERS / "lua", self.place.folder, f"lua-{self.port}")
         http = (f"\tlua_ssl_trusted_certificate {self.place.authority.file};\n"
                 f"\tlua_socket_pool_size {IDLE_UPSTREAM_CONNECTIONS};\n"

@@ -4,12 +4,19 @@ import pathlib
 import shutil
 import subprocess
 
+from servers import program
+
 HERE = pathlib.Path(__file__).resolve().parent
 PEERS = HERE / "peers"
 
 
 class Failure(Exception):
     """A reason why there can be no benchmark, as a sentence."""
+
+
+def folder():
+    """Where all is built."""
+    return program.ROOT / os.environ.get("BAKRYPT_LOGIN_BUILD", "build") / "bench"
 
 
 def run(argv, **options):
@@ -46,6 +53,12 @@ def build_c(target, sources, *libraries):
          *sources, *libraries])
 
 
+def build_token_server(build):
+    build.mkdir(parents=True, exist_ok=True)
+    build_c(build / "token-server", sorted((HERE / "token_server").glob("*.c")), "-lssl",
+            "-lcrypto", "-lnghttp2")
+
+
 def prepare(build, say):
     """Everything, into the folder; it may be there from an earlier run."""
     build.mkdir(parents=True, exist_ok=True)
@@ -55,6 +68,7 @@ def prepare(build, say):
     build_c(build / "threads", [PEERS / "threads.c"], "-lfcgi", "-lcurl", "-lcjson", "-lpthread")
     build_c(build / "attack", [HERE / "attack" / "main.c"])
     build_c(build / "logins", sorted((HERE / "logins").glob("*.c")))
+    build_token_server(build)
 
 
 def build_obvious_cgi(build):

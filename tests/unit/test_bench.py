@@ -7,7 +7,7 @@ import subprocess
 import pytest
 
 from bench import (figures, hostile, idle, in_flight, instructions, load, others, ours, prepare,
-                   profile, record, report, table, tree, upstream)
+                   profile, record, report, table, tree)
 
 
 def run_of(logins=1000, cpu_s=0.05, faults=None, seconds=2.0):
@@ -88,12 +88,6 @@ def test_memory():
     assert tree.read_kib(text, "VmRSS") == 1024
     with pytest.raises(KeyError):
         tree.read_kib(text, "Pss")
-
-
-def test_connections_of_stub_status():
-    page = ("Active connections: 2 \nserver accepts handled requests\n 31 30 99 \n"
-            "Reading: 0 Writing: 1 Waiting: 1 \n")
-    assert upstream.read_status(page) == (31, 2)
 
 
 def test_an_outcome():

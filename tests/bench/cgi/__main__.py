@@ -117,6 +117,7 @@ def measure(build, folder, count):
 def run(options):
     build = pathlib.Path(program.ROOT) / os.environ.get("BAKRYPT_LOGIN_BUILD", "build")
     prepare.build_obvious_cgi(build / "bench")
+    prepare.build_token_server(build / "bench")
     load = machine.load_average()
     with folders.temporary_folder(options.parent) as folder:
         tables = measure(build, folder, options.rounds)
