@@ -109,11 +109,8 @@ static uint64_t arrival_ms(const struct fastcgi *door)
 static void hang_up(struct connection *connection)
 {
 	loop_timer_cancel(connection->door->loop, &connection->timer);
-	if (connection->io.fd < 0)
-		return;
-	loop_remove(connection->door->loop, &connection->io);
-	close(connection->io.fd);
-	connection->io.fd = -1;
+	if (connection->io.fd >= 0)
+		loop_close_io(connection->door->loop, &connection->io);
 }
 
 static void connection_free(struct connection *connection)

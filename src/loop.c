@@ -108,13 +108,25 @@ bool loop_change(struct loop *loop, struct loop_io *io, uint32_t epoll_events)
 	return control(loop, EPOLL_CTL_MOD, io, epoll_events);
 }
 
-void loop_remove(struct loop *loop, struct loop_io *io)
+static void drop_events(struct loop *loop, const struct loop_io *io)
 {
-	control(loop, EPOLL_CTL_DEL, io, 0);
 	for (int i = loop->event_next; i < loop->event_count; i++) {
 		if (loop->events[i].data.ptr == io)
 			loop->events[i].data.ptr = NULL;
 	}
+}
+
+void loop_remove(struct loop *loop, struct loop_io *io)
+{
+	control(loop, EPOLL_CTL_DEL, io, 0);
+	drop_events(loop, io);
+}
+
+void loop_close_io(struct loop *loop, struct loop_io *io)
+{
+	close(io->fd);
+	io->fd = -1;
+	drop_events(loop, io);
 }
 
 /* ---- the end of a turn ---- */

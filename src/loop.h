@@ -58,6 +58,10 @@ bool loop_change(struct loop *loop, struct loop_io *io, uint32_t epoll_events);
 /* Removes before the descriptor is closed. Events already fetched for it are dropped. */
 void loop_remove(struct loop *loop, struct loop_io *io);
 
+/* The same for a descriptor that no other process has and that was not duplicated: closes it, which
+ * takes it out of epoll too and saves a system call (0.5 us of a connection). */
+void loop_close_io(struct loop *loop, struct loop_io *io);
+
 void loop_turn_add(struct loop *loop, struct loop_turn *turn);
 void loop_turn_remove(struct loop *loop, struct loop_turn *turn);
 

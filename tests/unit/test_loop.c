@@ -1,4 +1,5 @@
 /* The event loop: timers in order, descriptors, signals, and callbacks that change all of them. */
+#include <fcntl.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -294,7 +295,7 @@ static void test_descriptor_that_is_not_asked_about_stays_silent(void **state)
 	assert_int_equal(t.ready_counts[0], 1);
 }
 
-/* Removes both, of which the other's event was fetched in the same turn. */
+/* Of two, of which the other's event was fetched in the same turn. */
 static void remove_both_when_ready(struct loop_io *io, uint32_t events)
 {
 	(void)events;
@@ -303,11 +304,18 @@ static void remove_both_when_ready(struct loop_io *io, uint32_t events)
 		loop_remove(t.loop, &t.ios[i]);
 }
 
-static void test_event_of_a_removed_descriptor_is_dropped(void **state)
+static void close_both_when_ready(struct loop_io *io, uint32_t events)
 {
-	(void)state;
+	(void)events;
+	t.ready_counts[io - t.ios]++;
+	for (size_t i = 0; i < 2; i++)
+		loop_close_io(t.loop, &t.ios[i]);
+}
+
+static void check_one_is_told(void (*on_ready)(struct loop_io *io, uint32_t events))
+{
 	for (size_t i = 0; i < 2; i++) {
-		t.ios[i].on_ready = remove_both_when_ready;
+		t.ios[i].on_ready = on_ready;
 		assert_true(loop_add(t.loop, &t.ios[i], EPOLLIN));
 		assert_int_equal(write(t.peers[i], "x", 1), 1);
 	}
@@ -315,6 +323,26 @@ static void test_event_of_a_removed_descriptor_is_dropped(void **state)
 	loop_timer_set(t.loop, &t.timers[0], 5);
 	assert_true(loop_run(t.loop));
 	assert_int_equal(t.ready_counts[0] + t.ready_counts[1], 1);
+}
+
+static void test_event_of_a_removed_descriptor_is_dropped(void **state)
+{
+	(void)state;
+	check_one_is_told(remove_both_when_ready);
+}
+
+static void test_event_of_a_closed_descriptor_is_dropped(void **state)
+{
+	int fds[2];
+
+	(void)state;
+	for (size_t i = 0; i < 2; i++)
+		fds[i] = t.ios[i].fd;
+	check_one_is_told(close_both_when_ready);
+	for (size_t i = 0; i < 2; i++) {
+		assert_int_equal(t.ios[i].fd, -1);
+		assert_int_equal(fcntl(fds[i], F_GETFD), -1);
+	}
 }
 
 /* ---- signals ---- */
@@ -363,6 +391,7 @@ int main(void)
 		TEST(test_descriptor_is_told_ready_for_each_turn),
 		TEST(test_descriptor_that_is_not_asked_about_stays_silent),
 		TEST(test_event_of_a_removed_descriptor_is_dropped),
+		TEST(test_event_of_a_closed_descriptor_is_dropped),
 		TEST(test_signals_are_told_from_the_loop),
 	};
 
