@@ -13,7 +13,8 @@ from servers.process import Process, ServerError
 
 from bench import figures, load, ours, table, tree, upstream
 
-ROUNDS = 3
+ROUNDS = 5
+SECONDS = 3  # of each half of a round: a pause of the machine is to spoil few rounds
 RAMP_S = 0.5  # from the attack's begin until logins count
 CALM_S = 0.5  # from its end
 BODY = client.json_body(f"{upstream.USER_PREFIX}hostile", "correct horse battery staple")

@@ -73,7 +73,7 @@ def run_idle(place, plan, say):
 
 def run_hostile(place, plan, say):
     found = hostile.run(place, attacks=hostile.ATTACKS, rounds=min(plan.rounds, hostile.ROUNDS),
-                        seconds=plan.rate_s, say=say)
+                        seconds=min(plan.rate_s, hostile.SECONDS), say=say)
     return [*report.hostile_lines(found), "", machine.when_and_where()]
 
 
