@@ -7,6 +7,7 @@ import dataclasses
 import os
 import resource
 import signal
+import subprocess
 import time
 
 from servers import folders, procfs
@@ -157,4 +158,8 @@ def missing(scene):
     """Why it cannot be played here, as a sentence; or None."""
     if scene.around and not folders.is_root():
         return "only root can have a name server of its own"
+    if scene.wrapper is own_name_server:
+        done = subprocess.run(["unshare", "--mount", "true"], capture_output=True, check=False)
+        if done.returncode != 0:
+            return "no mount namespace of one's own is allowed here"
     return None
