@@ -393,6 +393,7 @@ static void on_idle(struct loop_timer *timer)
 
 	if (upstream->on_retired) {
 		upstream->on_retired(upstream->retired_context);
+		memory_wipe_remains();
 		return;
 	}
 	drop_spares(upstream);
